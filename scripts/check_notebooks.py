@@ -4,12 +4,15 @@
 * Notebooks are clean: `nbdev_clean` changes nothing.
 * A pipeline notebook holds no outputs and exactly one cell tagged `parameters` that sets `params, out, seed, smoke` and nothing else. (Without the tag papermill
   injects its values before the defaults, every parameter is ignored, and it exits with 0.)
+* A cell of a library notebook that imports does nothing else, unless it is exported: nbdev runs every importing cell when it makes the documentation, and the
+  cells before it are not run.
 
 Both commands run in a copy; nothing in the repository changes.
 """
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -71,11 +74,27 @@ def check_pipeline(root: Path) -> list[str]:
     return problems
 
 
+def check_imports(root: Path) -> list[str]:
+    "Cells that import and do something else."
+    problems = []
+    for path in notebooks(root):
+        if "pipeline" in path.parts: continue
+        for cell in json.loads((root/path).read_text(encoding="utf-8"))["cells"]:
+            source = "".join(cell["source"])
+            if cell["cell_type"] != "code" or re.search(r"^#\|\s*(export|exporti|exports|eval:\s*false)\b", source, re.M): continue
+            try: tree = ast.parse(re.sub(r"^(\s*)[%!?].*$", r"\1pass", source, flags=re.M))
+            except SyntaxError: continue
+            importing = [n for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom))]
+            if importing and not all(isinstance(n, (ast.Import, ast.ImportFrom, ast.Pass)) for n in tree.body):
+                problems.append(f"{path}: cell {cell.get('id')} imports and does something else")
+    return problems
+
+
 def check(root: Path) -> list[str]:
     "Everything that is wrong, one line each."
     with tempfile.TemporaryDirectory() as folder:
         exported_copy(root, Path(folder))
-        return check_package(root, Path(folder)) + check_clean(root, Path(folder)) + check_pipeline(root)
+        return check_package(root, Path(folder)) + check_clean(root, Path(folder)) + check_pipeline(root) + check_imports(root)
 
 
 def main() -> int:

@@ -153,6 +153,14 @@ def test_pipeline_notebooks(project, cell, tags, outputs, fault):
     assert len(found) == (fault is not None) and (fault is None or fault in found[0])
 
 
+@pytest.mark.parametrize("cell, sound", [
+    ("import os\n%matplotlib inline\nfrom sys import path", True), ("#| export\ndef f():\n    import os", True), ("#| eval: false\nimport os\nx = 1", True),
+    ("import os\nx = 1", False), ("#| hide\nimport os\nprint(os)", False), ("def f():\n    import os", False)])
+def test_cells_that_import(project, cell, sound):
+    notebook(project/"nbs"/"70_eval.plots.ipynb", "#| default_exp eval.plots", cell)
+    assert (check_notebooks.check_imports(project) == []) == sound
+
+
 SOUND = dict(make_dataset=dict(cmd="papermill nbs/pipeline/make_dataset.ipynb -p out ../data/make_dataset", deps=["nbs/pipeline/make_dataset.ipynb"],
                                params=["make_dataset"], outs=["data/make_dataset/flow.parquet"], metrics=[{"data/make_dataset/metrics.json": {"cache": False}}]),
              train=dict(matrix=dict(item="${runs.items}"), cmd="papermill nbs/pipeline/train.ipynb -p out ../data/train/${item.item}",

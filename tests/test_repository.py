@@ -27,6 +27,8 @@ def test_notebooks_are_clean(root, copy): assert not check_notebooks.check_clean
 
 def test_pipeline_notebooks_hold_parameters_and_no_outputs(root): assert not check_notebooks.check_pipeline(root)
 
+def test_imports_stand_in_cells_of_their_own(root): assert not check_notebooks.check_imports(root)
+
 def test_readme_is_the_index_notebook(root): assert readme.main(["--check"], root) == 0
 
 def test_pipeline_files_agree(root): assert not pipeline.check(root)

@@ -231,18 +231,26 @@ def new_record(
     record = np.zeros(-(-(ids + map_size) // four) + 1, np.int64)
     for name, value in fields.items():
         record.view(np.int32 if four == 4 else np.int64)[globals()[name.upper()]] = value
-    tie_circles(record.view(word), level0, levels, order0, order, capacity, ids)
+    tie_circles(record.view(word), level0, levels, order0, order, capacity, ids, four == 4)
     mark_guards(record, four == 2)
     return record
 
 # %% ../../nbs/10a_book.memory.ipynb #c023
-def tie_circles(words, level0, levels, order0, order, capacity, ids):
-    "Every level points at itself; free order nodes form a chain (wide) or a list (small)."
-    node = level0 + 2*np.arange(levels)
-    words[2*node + NEXT] = words[2*node + PREV] = node
-    free = order0 + order//2*np.arange(capacity)
-    if order == 8: words[ids:ids + capacity] = free
-    else: words[2*free + NEXT] = np.append(free[1:], 0)
+@njit(cache=True)
+def tie_circles(
+    words,     # the record as words
+    level0, levels, order0, order, capacity, ids,
+    listed,    # small: free nodes stand in a list; wide: they hang in a chain
+):
+    "Every level points at itself, every order node is free."
+    for i in range(levels):
+        node = level0 + 2*i
+        words[2*node + NEXT] = node
+        words[2*node + PREV] = node
+    for i in range(capacity):
+        node = order0 + order//2*i
+        if listed: words[ids + i] = node
+        else: words[2*node + NEXT] = node + order//2 if i + 1 < capacity else 0
 
 @njit(cache=True)
 def mark_guards(record, wide_record):
