@@ -13,8 +13,9 @@ __all__ = ['ROW', 'LIMIT', 'CANCEL', 'MARKET', 'IOC', 'POST_ONLY', 'REDUCE', 'RE
 import numpy as np
 from numba import njit
 
+from ..compiled import compiled, inlined
 from .memory import (ASK, BASE, BID, CHAIN, FREE, GUARD, HIGH, ID, IDS, LARGEST, LEVEL, LEVELS, LIVE, LOW, MASK, NEXT, OWNER, POS, PREV,
-                                        PRO_RATA, QTY, above, below, clear, head, inlined, is_wide, join, ld, ldw, level_node, load64, mark, set_head, st, store64, stw, wide)
+                                        PRO_RATA, QTY, above, below, clear, head, is_wide, join, ld, ldw, level_node, load64, mark, set_head, st, store64, stw, wide)
 from ..types import Kind, Reject
 
 # %% ../../nbs/11_book.kernels.ipynb #c005
@@ -266,7 +267,7 @@ def apply_message(b, kind, side, price, qty, order_id, owner, message, tape):
     return enter(b, kind, side, price, qty, order_id, owner, message, tape)
 
 # %% ../../nbs/11_book.kernels.ipynb #c021
-@njit(cache=True)
+@compiled
 def process(
     record,     # (n,) int64: a wide record
     messages,   # (M, 6) int64, C order
@@ -294,7 +295,7 @@ def process(
     return len(messages), (tape - tape0)//ROW, n_rejects, DONE
 
 # %% ../../nbs/11_book.kernels.ipynb #c023
-@njit(cache=True)
+@compiled
 def copy_orders(source, target):
     "Enter all orders of one wide record into another, empty one that has room for them; priorities stay."
     a, b = wide(source.ctypes.data), wide(target.ctypes.data)
