@@ -129,6 +129,24 @@ def reference(pages: dict[str, nbformat.NotebookNode]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def know_all_names():
+    """Let nbdev know every name of a module while it shows its signatures.
+
+    It runs the exported cells in order, and `show_doc` fails on an annotation that names a class of a later cell.
+    """
+    from nbdev.processors import exec_show_docs
+
+    begin = exec_show_docs.begin
+
+    def begin_with_module(self):
+        begin(self)
+        module = re.sub(r"^\d+[a-z]?_", "", Path(self.nb.path_).stem)
+        if (ROOT/"liquidity_game"/(module.replace(".", "/") + ".py")).exists():
+            self.k.run_cell(f"from liquidity_game.{module} import *")
+
+    exec_show_docs.begin = begin_with_module
+
+
 def write_sources(processed: Path, executed: Path, package: Path, folder: Path, site: str) -> dict[str, nbformat.NotebookNode]:
     "All pages of the site in `folder`; the library pages by name."
     shutil.rmtree(folder, ignore_errors=True)
@@ -177,6 +195,7 @@ def main() -> int:
     os.chdir(ROOT)
     os.environ.setdefault("MPLBACKEND", "agg")
     cfg = get_config()
+    know_all_names()
     processed = proc_nbs(n_workers=0, force=True, skip_folder_re=r"^([_.]|pipeline)")
     source, out = processed/"_site", ROOT/"_docs"
     write_sources(processed, ROOT/"data"/"notebooks", cfg.lib_path, source, cfg.doc_host + cfg.doc_baseurl)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numba import njit
 
 from .policy import HALF_LOG_2PI, ActorCritic, Moments, PolicySpec, Tape, choose, normalise, squash
 from .returns import discounted, explained_variance, gae, next_values, preserve_outputs
+from ..compiled import compiled
 from ..types import LiquidityGameError, random_stream
 
 # %% ../../nbs/44_agents.ppo.ipynb #c005
@@ -59,7 +59,7 @@ class PPOConfig:
         if self.critic not in ("own", "joint"): raise ValueError(f"critic is {self.critic!r}; it is 'own' or 'joint'")
 
 # %% ../../nbs/44_agents.ppo.ipynb #c008
-@njit(cache=True)
+@compiled
 def spread_of(values, rows):
     "Mean and standard deviation of `values[rows]`."
     total, square = 0.0, 0.0
@@ -68,7 +68,7 @@ def spread_of(values, rows):
     for j in rows: square += (values[j] - mean) ** 2
     return mean, math.sqrt(square / len(rows)) + 1e-8
 
-@njit(cache=True)
+@compiled
 def clipped(log_ratio, advantage, clip, stats):
     "Derivative of the clipped objective by the log-probability; adds loss, KL divergence and clipping to `stats`."
     ratio = math.exp(log_ratio)
@@ -79,7 +79,7 @@ def clipped(log_ratio, advantage, clip, stats):
     return -plain if plain <= cut else 0.0
 
 # %% ../../nbs/44_agents.ppo.ipynb #c009
-@njit(cache=True)
+@compiled
 def squashed_loss(
     mean, log_std,               # (M, K), (K,) float32: the policy now
     latent, action,              # (R, K) float32: the whole batch
@@ -112,7 +112,7 @@ def squashed_loss(
     stats[1] += entropy
 
 # %% ../../nbs/44_agents.ppo.ipynb #c011
-@njit(cache=True)
+@compiled
 def categorical_loss(
     logits,                      # (M, K) float32: the policy now
     choice, mask,                # (R,) int64, (R, K) bool: the whole batch
@@ -145,7 +145,7 @@ def categorical_loss(
     stats *= share
 
 # %% ../../nbs/44_agents.ppo.ipynb #c012
-@njit(cache=True)
+@compiled
 def value_loss(
     value,     # (M, 1) float32
     returns,   # (R,) float32: the whole batch
@@ -162,7 +162,7 @@ def value_loss(
     return total / len(rows)
 
 # %% ../../nbs/44_agents.ppo.ipynb #c018
-@njit(cache=True)
+@compiled
 def adam(
     theta, grad,      # (P,) float32: parameters, changed in place, and gradient
     first, second,    # (P,) float32: running moments of the gradient, changed in place

@@ -7,8 +7,8 @@ __all__ = ['check_shapes', 'next_values', 'gae', 'n_step', 'discounted', 'preser
 
 # %% ../../nbs/43_agents.returns.ipynb #c002
 import numpy as np
-from numba import njit
 
+from ..compiled import compiled
 from ..types import LiquidityGameError
 
 # %% ../../nbs/43_agents.returns.ipynb #c005
@@ -34,7 +34,7 @@ def next_values(
     return np.where(terminated, 0, np.where(truncated, final, after)).astype(value.dtype)
 
 # %% ../../nbs/43_agents.returns.ipynb #c008
-@njit(cache=True)
+@compiled
 def _gae(reward, value, following, ended, gamma, lam, out):
     for b in range(reward.shape[1]):
         running = 0.0
@@ -57,7 +57,7 @@ def gae(
     return out
 
 # %% ../../nbs/43_agents.returns.ipynb #c014
-@njit(cache=True)
+@compiled
 def _n_step(reward, following, ended, gamma, n, out):
     steps, batch = reward.shape
     for b in range(batch):
@@ -85,7 +85,7 @@ def n_step(
     return out
 
 # %% ../../nbs/43_agents.returns.ipynb #c020
-@njit(cache=True)
+@compiled
 def _discounted(reward, ended, gamma, carry, out):
     for b in range(reward.shape[1]):
         for t in range(reward.shape[0]):

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['ROW', 'LIMIT', 'CANCEL', 'MARKET', 'IOC', 'POST_ONLY', 'REDUCE', 'REPLACE', 'REQUEUE', 'UNKNOWN_ID', 'DUPLICATE_ID',
-           'WOULD_CROSS', 'BAD_QTY', 'BAD_PRICE', 'BAD_SIDE', 'BAD_KIND', 'SELF_TRADE', 'BAD_OWNER', 'DONE',
-           'NEED_ORDERS', 'NEED_PRICES', 'NEED_TRADES', 'slot', 'find', 'take', 'give_back', 'rest', 'vacate', 'unlink',
-           'shrink', 'side_of', 'record_trade', 'fill_fifo', 'fill_pro_rata', 'match', 'limit_level', 'check_new',
-           'outside', 'enter', 'change', 'apply_message', 'process', 'copy_orders', 'shift_window']
+           'WOULD_CROSS', 'BAD_QTY', 'BAD_PRICE', 'BAD_SIDE', 'BAD_KIND', 'SELF_TRADE', 'BAD_OWNER', 'BOOK_FULL',
+           'DONE', 'NEED_ORDERS', 'NEED_PRICES', 'NEED_TRADES', 'slot', 'find', 'take', 'give_back', 'rest', 'vacate',
+           'unlink', 'shrink', 'side_of', 'record_trade', 'fill_fifo', 'fill_pro_rata', 'match', 'limit_level',
+           'check_new', 'outside', 'met_in_full', 'enter', 'change', 'apply_message', 'process', 'copy_orders',
+           'shift_window']
 
 # %% ../../nbs/11_book.kernels.ipynb #c002
 import numpy as np
@@ -22,7 +23,7 @@ from ..types import Kind, Reject
 @inlined
 def slot(b, order_id):
     "The word of the id map where the chain of this id begins."
-    return head(b, IDS) + ((order_id ^ (order_id >> 15) ^ (order_id >> 33)) & head(b, MASK))
+    return head(b, IDS) + ((order_id ^ (order_id >> 13) ^ (order_id >> 26) ^ (order_id >> 39) ^ (order_id >> 52)) & head(b, MASK))
 
 @inlined
 def find(b, order_id):
@@ -197,7 +198,7 @@ def limit_level(b, side, price):
 
 # %% ../../nbs/11_book.kernels.ipynb #c018
 LIMIT, CANCEL, MARKET, IOC, POST_ONLY, REDUCE, REPLACE, REQUEUE = map(int, Kind)
-UNKNOWN_ID, DUPLICATE_ID, WOULD_CROSS, BAD_QTY, BAD_PRICE, BAD_SIDE, BAD_KIND, SELF_TRADE, BAD_OWNER = map(int, Reject)
+UNKNOWN_ID, DUPLICATE_ID, WOULD_CROSS, BAD_QTY, BAD_PRICE, BAD_SIDE, BAD_KIND, SELF_TRADE, BAD_OWNER, BOOK_FULL = map(int, Reject)
 DONE, NEED_ORDERS, NEED_PRICES, NEED_TRADES = range(4)
 
 @inlined
@@ -218,6 +219,16 @@ def outside(b, price):
     "Has the record no level for this price?"
     level = price - head(b, BASE)
     return level < 1 or level > head(b, LEVELS) - 2
+
+@njit
+def met_in_full(b, side, price, qty):
+    "Would an order with a price outside the window trade all its lots, or stop at an own order? Then it needs no level."
+    level, end = head(b, ASK) if side > 0 else head(b, BID), head(b, LEVELS) - 1
+    if side*(limit_level(b, side, price) - level) < 0: return False
+    while 0 < level < end and qty > 0:
+        qty -= ldw(b, 2*level_node(b, level) + QTY)
+        level = above(b, level) if side > 0 else below(b, level)
+    return qty <= 0
 
 # %% ../../nbs/11_book.kernels.ipynb #c019
 @inlined
@@ -243,7 +254,7 @@ def change(b, kind, o, price, qty, message, tape):
     if kind == REPLACE and price == head(b, BASE) + level and qty <= has:
         shrink(b, o, has - qty)
         return 0, qty, tape
-    if outside(b, price): return -NEED_PRICES, qty, tape
+    if outside(b, price) and not met_in_full(b, side, price, qty): return -NEED_PRICES, qty, tape
     order_id, owner = ldw(b, 2*o + ID), ld(b, 2*o + OWNER)
     unlink(b, o)
     return enter(b, LIMIT, side, price, qty, order_id, owner, message, tape)
@@ -262,7 +273,7 @@ def apply_message(b, kind, side, price, qty, order_id, owner, message, tape):
     reason = check_new(b, kind, side, price, qty, order_id, owner)
     if reason != 0: return reason, qty, tape
     if kind == LIMIT or kind == POST_ONLY:
-        if outside(b, price): return -NEED_PRICES, qty, tape
+        if outside(b, price) and not met_in_full(b, side, price, qty): return -NEED_PRICES, qty, tape
         if head(b, FREE) == 0: return -NEED_ORDERS, qty, tape
     return enter(b, kind, side, price, qty, order_id, owner, message, tape)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..book.memory import inlined
+from ..compiled import inlined
 from .regimes import GAMMA, bits, mix64
 
 # %% ../../nbs/21_flow.fundamental.ipynb #c005

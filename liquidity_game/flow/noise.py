@@ -15,7 +15,8 @@ import numpy as np
 from numba import types
 from scipy.special import gammaincc
 
-from ..book.memory import inlined, pointer_to
+from ..book.memory import pointer_to
+from ..compiled import inlined
 from .fundamental import FINE
 from .regimes import GAMMA, RegimeConfig, bits, lookup, mix64, thresholds
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..book.memory import inlined
+from ..compiled import inlined
 
 # %% ../../nbs/20_flow.regimes.ipynb #c005
 GAMMA = int(np.uint64(0x9E3779B97F4A7C15).view(np.int64))  # a stream's step: state += GAMMA before each draw

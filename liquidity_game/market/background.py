@@ -8,7 +8,8 @@ __all__ = ['FLOW', 'KIND_LIMIT', 'KIND_CANCEL', 'KIND_MARKET', 'LOG_HEAD', 'best
 
 # %% ../../nbs/31a_market.background.ipynb #c002
 from ..book.kernels import match, rest
-from ..book.memory import ASK, BASE, BID, CAPACITY, IDS, LEVEL, LEVELS, LIVE, OWNER, QTY, TAG, head, inlined, ld, ldw
+from ..book.memory import ASK, BASE, BID, CAPACITY, IDS, LEVEL, LEVELS, LIVE, OWNER, QTY, TAG, head, ld, ldw
+from ..compiled import inlined
 from ..flow.fundamental import FINE
 from ..flow.noise import (INFORMED_LIMIT, INFORMED_MARKET, LIMIT, MARKET, REACH, cancel_slot, is_informed, longs, market_reach, message_count,
                                        message_distance, message_side, message_size)

@@ -6,7 +6,7 @@
 __all__ = ['CASH', 'FEES', 'INVENTORY', 'VOLUME', 'FILLS', 'CAPTURED', 'ACCOUNT', 'tariff', 'settle', 'marked']
 
 # %% ../../nbs/30_market.ledger.ipynb #c002
-from ..book.memory import inlined
+from ..compiled import inlined
 from ..flow.fundamental import FINE
 
 # %% ../../nbs/30_market.ledger.ipynb #c005

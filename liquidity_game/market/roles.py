@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..book.kernels import ROW, match, rest, shrink
-from ..book.memory import ASK, BASE, BID, LEVEL0, LEVELS, ORDER0, PREV, QTY, head, inlined, ld, ldw, level_node, load64
+from ..book.memory import ASK, BASE, BID, LEVEL0, LEVELS, ORDER0, PREV, QTY, head, ld, ldw, level_node, load64
+from ..compiled import inlined
 from ..flow.fundamental import FINE
 from ..flow.noise import doubles, longs
 from .ledger import ACCOUNT, CASH, FEES, INVENTORY, marked, settle

@@ -10,7 +10,8 @@ __all__ = ['EPISODE', 'N_FEATURES', 'N_ACTIONS', 'N_TERMS', 'N_STATS', 'find_mid
 from numba import njit
 
 from ..book.kernels import rest
-from ..book.memory import ASK, BASE, BID, LEVELS, head, inlined, load64, small, store64
+from ..book.memory import ASK, BASE, BID, LEVELS, head, load64, small, store64
+from ..compiled import compiled, inlined
 from ..flow.fundamental import FINE, common_move, residual_move
 from ..flow.noise import STRESS, VOLATILITY, doubles, floats, longs, message_distance, message_size, octets
 from ..flow.regimes import GAMMA, bits, choose, mix64
@@ -57,6 +58,8 @@ def reset_market(record, settings):
     c, m, asset, b = longs(settings), longs(record), longs(record + longs(settings)[C.asset]), small(record + longs(settings)[C.book])
     for i in range(c[C.image_words]): store64(record + c[C.book] + 8*i, load64(c[C.image] + 8*i))
     for at in range(c[C.accounts], c[C.book], 8): store64(record + at, 0)
+    m[M.total] += m[M.messages]
+    m[M.messages] = m[M.refused] = 0
     m[M.time] = m[M.common] = asset[A.residual] = asset[A.signed_flow] = asset[A.variance] = 0  # 0 is 0.0 as well
     m[M.regime_stream] += GAMMA
     m[M.regime] = choose(longs(c[C.regimes] + 8*c[C.n_regimes]*c[C.n_regimes]), bits(mix64(m[M.regime_stream]), 0, 32))
@@ -176,7 +179,7 @@ def step_rows(
         finish(record, settings, row)
     return 0
 
-@njit(cache=True)
+@compiled
 def reset_rows(settings, records, n):
     "Begin all episodes."
     c = longs(settings)

@@ -9,8 +9,9 @@ __all__ = ['detach', 'park', 'unpark', 'is_parked', 'withdraw', 'move_parked', '
 from numba import njit
 
 from ..book.kernels import give_back, shift_window, unlink, vacate
-from ..book.memory import (ASK, BASE, BID, HIGH, LEVEL, LEVELS, LOW, NEXT, PREV, QTY, TAG, head, inlined, join, ld, ldw, level_node, mark,
+from ..book.memory import (ASK, BASE, BID, HIGH, LEVEL, LEVELS, LOW, NEXT, PREV, QTY, TAG, head, join, ld, ldw, level_node, mark,
                                         set_head, st, stw)
+from ..compiled import inlined
 
 # %% ../../nbs/30b_market.window.ipynb #c005
 @inlined
