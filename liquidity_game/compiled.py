@@ -39,8 +39,9 @@ def drop_stale_code(
 # %% ../nbs/02_compiled.ipynb #c009
 if "__file__" in globals(): drop_stale_code(Path(__file__).parent)
 
-def compiled(function):
-    "Decorator of a kernel that is called from Python; its code is kept if it stands in a module, not if in a notebook."
-    return njit(cache=Path(function.__code__.co_filename).is_file())(function)
+def compiled(function=None, **options):
+    "Decorator of a kernel that is called from Python; its code is kept if it stands in a module, not if in a notebook. Options are numba's."
+    if function is None: return lambda function: compiled(function, **options)
+    return njit(cache=Path(function.__code__.co_filename).is_file(), **options)(function)
 
 inlined = njit(forceinline=True)  # decorator of a helper inside kernels

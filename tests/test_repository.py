@@ -42,6 +42,13 @@ def test_saved_outputs_hold_no_errors(root):
                 assert output["output_type"] != "error" and "Exception Group Traceback" not in text, f"{path}: a saved output is an error"
 
 
+def test_saved_outputs_name_no_folder_of_a_machine(root):
+    for path in check_notebooks.notebooks(root):
+        for cell in json.loads((root/path).read_text())["cells"]:
+            found = re.search(rf"{re.escape(str(root))}/|/(?:home|Users|root|tmp|var)/[^\\\"' ]*", json.dumps(cell.get("outputs", [])))
+            assert not found, f"{path}: a saved output names {found[0]}"
+
+
 def test_book_loads_no_heavy_library():
     code = "import sys, liquidity_game.book.lob; print(sorted({'torch', 'zmq', 'matplotlib', 'seaborn', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

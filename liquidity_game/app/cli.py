@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['COMMANDS', 'OPTIONS', 'TUNED', 'VALUES', 'AXES', 'Parser', 'Command', 'command', 'make_parser', 'plain', 'readable',
            'show', 'main', 'existing', 'positive', 'seed', 'replay_arguments', 'replay', 'bench_book_arguments',
-           'bench_book', 'scenario_arguments', 'Study', 'load_study', 'Clocked', 'judge', 'progress_bar',
-           'train_arguments', 'train', 'training_steps', 'learning_speed', 'evaluate_arguments', 'find_policy',
-           'load_policy', 'evaluate', 'claims_arguments', 'claims', 'curves', 'analyze_arguments', 'analyze']
+           'bench_book', 'scenario_arguments', 'Study', 'load_study', 'bench_market_arguments', 'bench_market',
+           'Clocked', 'judge', 'progress_bar', 'train_arguments', 'train', 'training_steps', 'learning_speed',
+           'evaluate_arguments', 'find_policy', 'load_policy', 'evaluate', 'claims_arguments', 'claims', 'curves',
+           'analyze_arguments', 'analyze']
 
 # %% ../../nbs/80_app.cli.ipynb #c002
 import argparse, json, math, os, sys, time
@@ -166,7 +167,6 @@ def scenario_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--scenario", required=True, help="one of the configurations in the parameter file")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a parameter, for example ppo.epochs=2; may be given more than once")
     parser.add_argument("--params", type=existing, default="params.yaml", metavar="FILE", help="parameter file (default: params.yaml, in the repository)")
-    parser.add_argument("--episodes", type=positive, help="to judge on (default: as in the pipeline)")
 
 class Study(NamedTuple):
     "What a run is made of."
@@ -185,7 +185,19 @@ def load_study(args: argparse.Namespace) -> Study:
     params = override(override(params, known[args.scenario], args.params), args.set, args.params)
     return Study(params, market_config(params, args.params), section(RunsConfig, params, "runs", args.params))
 
-# %% ../../nbs/80_app.cli.ipynb #c025
+# %% ../../nbs/80_app.cli.ipynb #c026
+def bench_market_arguments(parser: argparse.ArgumentParser):
+    scenario_arguments(parser)
+    parser.add_argument("--batch", type=positive, default=1024, help="markets stepped together (default 1024)")
+    parser.add_argument("--threads", type=positive, default=1, help="threads that share them (default 1)")
+
+@command("bench market", "speed of a batch of markets", bench_market_arguments)
+def bench_market(args: argparse.Namespace) -> dict:
+    "Market-steps and messages per second, and the memory of a market."
+    from liquidity_game.market import bench
+    return bench.bench_market(load_study(args).market, args.batch, args.threads)
+
+# %% ../../nbs/80_app.cli.ipynb #c028
 class Clocked:
     "A market that notes the processor time of each step."
     def __init__(self, market): self.market, self.times = market, []
@@ -208,7 +220,7 @@ def judge(study: Study, policies: list, episodes: int) -> dict:
     return {"objective": interval[0], "low": interval[1], "high": interval[2], "pnl": scores["pnl"].mean(), "episodes": episodes,
             "steps_per_s": episodes/max(pace[len(pace)//2], 1e-9) if pace else None}
 
-# %% ../../nbs/80_app.cli.ipynb #c026
+# %% ../../nbs/80_app.cli.ipynb #c029
 @contextmanager
 def progress_bar(about: str) -> Iterator[Callable[[int, int], None]]:
     "A bar on the standard error; it appears when the function that this gives is called first, with done and total."
@@ -225,6 +237,7 @@ def progress_bar(about: str) -> Iterator[Callable[[int, int], None]]:
 
 def train_arguments(parser: argparse.ArgumentParser):
     scenario_arguments(parser)
+    parser.add_argument("--episodes", type=positive, help="to judge on (default: as in the pipeline)")
     parser.add_argument("--seed", required=True, type=seed, help="of the learner and of its markets")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="policies, log and checkpoints; a run that was interrupted goes on")
 
@@ -259,9 +272,10 @@ def learning_speed(folder: Path) -> dict:
     each = log["steps"].drop_duplicates().diff().median() if len(times) > 1 else log["steps"].iloc[0]
     return {"steps": int(log["steps"].max()), "steps_per_s": float((each/times["cpu_seconds"].clip(1e-9)).iloc[int(len(times) > 1):].median())}
 
-# %% ../../nbs/80_app.cli.ipynb #c027
+# %% ../../nbs/80_app.cli.ipynb #c030
 def evaluate_arguments(parser: argparse.ArgumentParser):
     scenario_arguments(parser)
+    parser.add_argument("--episodes", type=positive, help="to judge on (default: as in the pipeline)")
     parser.add_argument("--policy", required=True, help="do_nothing, random, fixed_spread, avellaneda_stoikov, glft (tuned first, on the training seeds), or the folder of a trained policy")
 
 def find_policy(text: str, study: Study, args: argparse.Namespace) -> Any:
@@ -293,7 +307,7 @@ def evaluate(args: argparse.Namespace) -> dict:
     study = load_study(args)
     return judge(study, [find_policy(args.policy, study, args)]*study.market.market.makers, args.episodes or study.runs.episodes)
 
-# %% ../../nbs/80_app.cli.ipynb #c032
+# %% ../../nbs/80_app.cli.ipynb #c035
 def claims_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--file", type=Path, default=Path("paper/generated/claims.json"), help="default: paper/generated/claims.json, in the repository")
 
@@ -306,7 +320,7 @@ def claims(args: argparse.Namespace) -> list[dict]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows): raise LiquidityGameError(f"{args.file}: claims are a list of objects")
     return rows
 
-# %% ../../nbs/80_app.cli.ipynb #c035
+# %% ../../nbs/80_app.cli.ipynb #c038
 VALUES = ("objective", "reward", "pnl")  # what a curve shows: the first of these columns; failing these, every column of numbers
 AXES = ("steps", "episode", "episodes", "update")
 
@@ -321,7 +335,7 @@ def curves(table) -> Any:
     parts = [table.assign(panel=table["role"] if "role" in table and len(shown) == 1 else name, seed=seeds, steps=steps, value=numbers[name]) for name in shown]
     return type(table)({c: [x for part in parts for x in part[c]] for c in ("panel", "seed", "steps", "value")}).dropna()
 
-# %% ../../nbs/80_app.cli.ipynb #c036
+# %% ../../nbs/80_app.cli.ipynb #c039
 def analyze_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--csv", required=True, type=existing, metavar="FILE", help="table of a training run")
     parser.add_argument("--out", type=Path, metavar="FILE", help="picture, .png or .svg (default: analysis.png beside the table)")

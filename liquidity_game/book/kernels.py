@@ -325,6 +325,7 @@ def copy_orders(source, target):
 @njit
 def shift_window(b, by):
     "Move the window of levels up by so many ticks; False, and nothing done, if an occupied level would fall off."
+    if by == 0: return True
     end = head(b, LEVELS) - 1
     lowest_level, highest_level = above(b, 0), below(b, end)
     if highest_level > 0 and (highest_level - by >= end or lowest_level - by <= 0): return False

@@ -82,7 +82,7 @@ class SingleMakerEnv(gymnasium.Env):
 
     | | |
     |---|---|
-    | Action space | `Box(-1, 1, (3,), float32)`: bid offset, ask offset, size (`market.roles`) |
+    | Action space | `Box(-1, 1, (3,), float32)`: bid offset, ask offset, size; an offset entry above `WITHDRAW` (0.8) is no quote on that side (`market.roles`) |
     | Observation space | `Box(-inf, inf, (17,), float32)`: `MAKER_FEATURES`, relative to the mid and in ticks, never absolute prices |
     | Reward | sum of the named terms `REWARD_TERMS`, weighted as `maker.rewards[maker.reward]` says |
     | Episode | `market.episode_steps`, then truncated; never terminated |

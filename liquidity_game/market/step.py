@@ -158,7 +158,7 @@ def first_bad(actions):
             if not abs(x[i]) <= 1.0: return i + 1
     return 0
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def step_rows(
     settings,     # address of the settings
     records,      # address of the records
