@@ -62,7 +62,8 @@ def level_rows(levels: object, name: str, where: str) -> list[dict]:
     if not isinstance(levels, list): raise FeedError(f"{where}: {name!r} is {str(levels)[:40]!r}; it is a list of levels")
     rows = []
     for level in levels:
-        if not isinstance(level, list) or len(level) < 2: raise FeedError(f"{where}: {name!r} has the level {str(level)[:40]!r}; a level is [price, quantity]")
+        if not isinstance(level, list) or len(level) < 2:
+            raise FeedError(f"{where}: {name!r} has the level {str(level)[:40]!r}; a level is [price, quantity]")
         both = dict(zip(("price", "qty"), level))
         rows.append({what: value_of(both, what, f"{where}, level {str(level)[:40]}") for what in both})
     return rows
@@ -101,7 +102,8 @@ class Units:
         meta = (pq.read_schema(path).metadata or {}) if path.suffix == ".parquet" else {}
         try: self.tick, self.lot = float(meta.get(b"tick", self.tick)), float(meta.get(b"lot", self.lot))
         except ValueError as e: raise FeedError(f"{path}: tick or lot of its metadata is no number ({e})") from e
-        if not (0 < self.tick < np.inf and 0 < self.lot < np.inf): raise FeedError(f"{path}: its metadata says tick {self.tick}, lot {self.lot}; both are above 0")
+        if not (0 < self.tick < np.inf and 0 < self.lot < np.inf):
+            raise FeedError(f"{path}: its metadata says tick {self.tick}, lot {self.lot}; both are above 0")
 
     def _places(self, columns):
         whole = [column.name.endswith(("_ticks", "_lots")) for column in columns]
@@ -151,7 +153,8 @@ def read_binance(
     nanoseconds since 1970 (the recorder's where there are any), by the unit in the column's name or by size.
     `FeedError` names file, row, value and rule: also ids or times that fall, a snapshot that is crossed or names a price twice."""
     paths = find_files(Path(folder)) if folder is not None else {}
-    paths |= {what: Path(path) for what, path in (("depth", depth), ("snapshot", snapshot), ("ticker", ticker), ("trades", trades)) if path is not None}
+    given = {"depth": depth, "snapshot": snapshot, "ticker": ticker, "trades": trades}
+    paths |= {what: Path(path) for what, path in given.items() if path is not None}
     for what in ("depth", "snapshot"):
         if what not in paths: raise FeedError(f"no {what} file given; a level-2 book is a snapshot and the updates after it")
     tables = {what: any_table(path, what) for what, path in paths.items()}

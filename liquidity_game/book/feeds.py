@@ -287,7 +287,8 @@ def volumes(column: pd.Series) -> np.ndarray:
     name = column.name.rpartition(": ")[2]
     whole = column.dtype.kind in "iu" or column.dtype.kind != "f" and not column.astype(str).str.contains(r"[.eE]", regex=True).any()
     lots = integers(column, 0 if name.endswith("_e8") or (name == "volume" and whole) else SATOSHI)
-    require((lots >= 0) & (lots <= 21*10**(6 + SATOSHI)), column, column.name, "a volume is from 0 to 21 million bitcoin (`volume_e8` and `volume_btc` name the unit)")
+    require((lots >= 0) & (lots <= 21*10**(6 + SATOSHI)), column, column.name,
+            "a volume is from 0 to 21 million bitcoin (`volume_e8` and `volume_btc` name the unit)")
     return lots
 
 def prices(column: pd.Series, cents: bool, places: int) -> np.ndarray:

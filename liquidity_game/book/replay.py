@@ -200,9 +200,11 @@ def replay_bitstamp(
     outcome = (feed.events[:, 1] == Event.CHANGE) | ((feed.events[:, 1] == Event.DELETE) & (feed.events[:, 4] == 0))
     walked = replay(feed, BITSTAMP_RECORDED if recorded else BITSTAMP_MATCHED, bitstamp_flags(feed))
     counts = walked.counts
-    report = ReplayReport(len(feed.events), int(outcome.sum()), unknown_ids=unknown_deletes(feed.events), trades=len(feed.trades), **impossible(counts))
+    report = ReplayReport(len(feed.events), int(outcome.sum()), unknown_ids=unknown_deletes(feed.events), trades=len(feed.trades),
+                          **impossible(counts))
     if not recorded: return replace(report, trades_matched=same_trades(feed.trades, walked.trades), method="matched")
-    return replace(report, executions=int(counts[EXECUTIONS]), executions_at_best=int(counts[AT_BEST]), executions_at_front=int(counts[AT_FRONT]), method="recorded")
+    return replace(report, executions=int(counts[EXECUTIONS]), executions_at_best=int(counts[AT_BEST]),
+                   executions_at_front=int(counts[AT_FRONT]), method="recorded")
 
 # %% ../../nbs/13c_book.replay.ipynb #c032
 def ticker_rows(feed: Feed) -> tuple[np.ndarray, np.ndarray]:

@@ -224,7 +224,8 @@ class Walked:
 def rows_of(rows: np.ndarray, feed: Feed) -> np.ndarray:  # (S,) int64
     "Rows of a feed as integers; `LiquidityGameError` if they are not, fall, or lie outside -1 ... M - 1 (-1 is the opening)."
     found = np.asarray(rows)
-    if found.ndim != 1 or (len(found) and found.dtype.kind not in "iu"): raise LiquidityGameError(f"rows are {rows!r}; they are one list of whole numbers")
+    if found.ndim != 1 or (len(found) and found.dtype.kind not in "iu"):
+        raise LiquidityGameError(f"rows are {rows!r}; they are one list of whole numbers")
     if len(found) and not (found.min() >= -1 and found.max() < len(feed.events)):
         raise LiquidityGameError(f"rows reach from {found.min()} to {found.max()}; the feed has -1 (the opening) to {len(feed.events) - 1}")
     found = found.astype(np.int64)
@@ -260,6 +261,7 @@ def book_states(
 ) -> np.ndarray:       # (S, 4 depth) int64: ask price, ask lots, bid price, bid lots of each level; NO_ASK, NO_BID and 0 lots where nobody stands
     """The recorded book after these events. Row -1 is the opening, and so is every row before `feed.start`, which the opening contains.
     Raises `LiquidityGameError` for rows that are not whole, fall, or are none of the feed's."""
-    if not isinstance(depth, int) or isinstance(depth, bool) or depth < 1: raise LiquidityGameError(f"depth is {depth!r}; it is a whole number of levels, 1 or more")
+    if not isinstance(depth, int) or isinstance(depth, bool) or depth < 1:
+        raise LiquidityGameError(f"depth is {depth!r}; it is a whole number of levels, 1 or more")
     flags = bitstamp_flags(feed) if feed.format == "bitstamp" else None
     return replay(feed, RULES[feed.format], flags, sample=rows, depth=depth).samples

@@ -294,7 +294,7 @@ def plot_speeds(
     for name, at in (marks or {}).items():
         ax.axvline(at, color=COLOURS["stress"], lw=0.9, ls=(0, (4, 2)))
         ax.annotate(name, (at, 1), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points", fontsize=7.5, ha="center", color=COLOURS["stress"])
-    ax.set(xscale="log", xlim=(table["value"].min() / 3, table["value"].max() * 2.2), yticks=range(len(table)), yticklabels=[label_of(n) for n in table["name"]], ylim=(len(table) - 0.4, -0.6), xlabel=xlabel)
-    ax.tick_params(axis="y", length=0); ax.grid(axis="x"); ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(compact))
+    ax.set(xscale="log", xlim=(min([table["value"].min() / 3, *(at / 1.6 for at in (marks or {}).values())]), table["value"].max() * 2.2), yticks=range(len(table)), yticklabels=[label_of(n) for n in table["name"]], ylim=(len(table) - 0.4, -0.6), xlabel=xlabel)
+    ax.tick_params(axis="y", length=0); ax.grid(axis="x"); ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(compact)); ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     if len(groups) > 1: fig.legend([mpl.patches.Patch(color=palette[g]) for g in groups], groups, loc="outside lower right", ncols=len(groups))
     return fig
