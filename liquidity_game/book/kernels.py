@@ -7,8 +7,8 @@ __all__ = ['ROW', 'LIMIT', 'CANCEL', 'MARKET', 'IOC', 'POST_ONLY', 'REDUCE', 'RE
            'WOULD_CROSS', 'BAD_QTY', 'BAD_PRICE', 'BAD_SIDE', 'BAD_KIND', 'SELF_TRADE', 'BAD_OWNER', 'BOOK_FULL',
            'DONE', 'NEED_ORDERS', 'NEED_PRICES', 'NEED_TRADES', 'slot', 'find', 'take', 'give_back', 'rest', 'vacate',
            'unlink', 'shrink', 'side_of', 'record_trade', 'fill_fifo', 'fill_pro_rata', 'match', 'limit_level',
-           'check_new', 'outside', 'met_in_full', 'enter', 'change', 'apply_message', 'process', 'copy_orders',
-           'shift_window']
+           'beyond', 'outside', 'check_new', 'met_in_full', 'enter', 'change', 'apply_message', 'process',
+           'copy_orders', 'shift_window']
 
 # %% ../../nbs/11_book.kernels.ipynb #c002
 import numpy as np
@@ -202,23 +202,27 @@ UNKNOWN_ID, DUPLICATE_ID, WOULD_CROSS, BAD_QTY, BAD_PRICE, BAD_SIDE, BAD_KIND, S
 DONE, NEED_ORDERS, NEED_PRICES, NEED_TRADES = range(4)
 
 @inlined
-def check_new(b, kind, side, price, qty, order_id, owner):
-    "Reason to refuse a new order, 0 if there is none; the order of the checks is the reference's."
-    if side != 1 and side != -1: return BAD_SIDE
-    if qty < 1 or qty > head(b, LARGEST): return BAD_QTY
-    if owner < 0 or owner > 2147483647: return BAD_OWNER
-    if find(b, order_id) != 0: return DUPLICATE_ID
-    if kind != MARKET and (price < head(b, LOW) or price > head(b, HIGH)): return BAD_PRICE
-    if kind == POST_ONLY:
-        level = head(b, ASK) if side > 0 else head(b, BID)
-        if side*(level - limit_level(b, side, price)) <= 0: return WOULD_CROSS
-    return 0
+def beyond(x, low, high):
+    "Is x outside low .. high? One branch for both ends: the sign of either difference."
+    return (x - low) | (high - x) < 0
 
 @inlined
 def outside(b, price):
     "Has the record no level for this price?"
-    level = price - head(b, BASE)
-    return level < 1 or level > head(b, LEVELS) - 2
+    return beyond(price - head(b, BASE), 1, head(b, LEVELS) - 2)
+
+@inlined
+def check_new(b, kind, side, price, qty, order_id, owner):
+    "Reason to refuse a new order, 0 if there is none; the order of the checks is the reference's."
+    if (side + 1) & -3 != 0: return BAD_SIDE
+    if beyond(qty, 1, head(b, LARGEST)): return BAD_QTY
+    if beyond(owner, 0, 2147483647): return BAD_OWNER
+    if find(b, order_id) != 0: return DUPLICATE_ID
+    if kind != MARKET and outside(b, price) and (price < head(b, LOW) or price > head(b, HIGH)): return BAD_PRICE
+    if kind == POST_ONLY:
+        level = head(b, ASK) if side > 0 else head(b, BID)
+        if side*(level - limit_level(b, side, price)) <= 0: return WOULD_CROSS
+    return 0
 
 @njit
 def met_in_full(b, side, price, qty):
@@ -292,7 +296,7 @@ def process(
     b, tape0 = wide(record.ctypes.data), np.int64(trades.ctypes.data)
     tape, end, row = tape0 + ROW*n_trades, tape0 + ROW*len(trades), np.int64(messages.ctypes.data) + 48*first
     for k in range(first, len(messages)):
-        if tape + ROW*head(b, LIVE) >= end: return k, (tape - tape0)//ROW, n_rejects, NEED_TRADES
+        if load64(row) != CANCEL and tape + ROW*head(b, LIVE) >= end: return k, (tape - tape0)//ROW, n_rejects, NEED_TRADES
         reason, left, tape = apply_message(b, load64(row), load64(row + 8), load64(row + 16), load64(row + 24),
                                            load64(row + 32), load64(row + 40), k, tape)
         if reason != 0:

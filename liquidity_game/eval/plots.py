@@ -282,7 +282,7 @@ def plot_speeds(
     xlabel: str,
     marks: Mapping[str, float] | None = None,  # named vertical lines
 ) -> Figure:
-    "Horizontal bars on a logarithmic axis, in the order of the table."
+    "Horizontal bars, in the order of the table; a logarithmic axis if the largest is more than 20 times the smallest."
     need(table, "name", "value", "group")
     groups = list(dict.fromkeys(table["group"]))
     palette = dict(zip(groups, (COLOURS["learned"], COLOURS["random"], COLOURS["fixed_spread"], *SPARE)))
