@@ -6,7 +6,7 @@
 __all__ = ['COMMANDS', 'OPTIONS', 'TUNED', 'VALUES', 'AXES', 'Parser', 'Command', 'command', 'make_parser', 'plain', 'readable',
            'show', 'main', 'existing', 'positive', 'seed', 'replay_arguments', 'replay', 'bench_book_arguments',
            'bench_book', 'scenario_arguments', 'Study', 'load_study', 'bench_market_arguments', 'bench_market',
-           'Clocked', 'judge', 'progress_bar', 'train_arguments', 'train', 'training_steps', 'learning_speed',
+           'Clocked', 'judge', 'progress_bar', 'train_arguments', 'train', 'begin', 'training_steps', 'learning_speed',
            'evaluate_arguments', 'find_policy', 'load_policy', 'evaluate', 'claims_arguments', 'claims', 'curves',
            'analyze_arguments', 'analyze']
 
@@ -98,6 +98,9 @@ def main(
     except LiquidityGameError as error:
         print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        print(f"{parser.prog}: {error.strerror}: {error.filename}", file=sys.stderr)
+        return 2
     except BrokenPipeError:    # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -153,7 +156,7 @@ def replay(args: argparse.Namespace) -> dict:
 
 # %% ../../nbs/80_app.cli.ipynb #c021
 def bench_book_arguments(parser: argparse.ArgumentParser):
-    parser.add_argument("--stream", required=True, type=existing, metavar="FILE.npy", help="messages (M, 6), or the five columns type, side, price, quantity, id")
+    parser.add_argument("--stream", required=True, type=existing, metavar="FILE.npy", help="int64 rows kind, side (+1 buys, -1 sells), price, lots, order id, owner, as in types.MESSAGE; or five columns type, side (0 buys, 1 sells), price, lots, id")
     parser.add_argument("--repeats", type=positive, default=7, help="runs after the warm-up (default 7)")
 
 @command("bench book", "speed of the compiled order book on a stream of messages", bench_book_arguments)
@@ -166,7 +169,7 @@ def bench_book(args: argparse.Namespace) -> dict:
 def scenario_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--scenario", required=True, help="one of the configurations in the parameter file")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a parameter, for example ppo.epochs=2; may be given more than once")
-    parser.add_argument("--params", type=existing, default="params.yaml", metavar="FILE", help="parameter file (default: params.yaml, in the repository)")
+    parser.add_argument("--params", type=existing, default="params.yaml", metavar="FILE", help="parameter file (default: params.yaml in the working directory)")
 
 class Study(NamedTuple):
     "What a run is made of."
@@ -247,23 +250,33 @@ def train(args: argparse.Namespace) -> dict:
     from liquidity_game.agents.ppo import PPOConfig, roles_of
     from liquidity_game.agents.train import train
     from liquidity_game.config import resolved, section
-    from liquidity_game.eval.report import write_run
     from liquidity_game.market.dynamics import MarketBatch
     study = load_study(args)
     ppo = section(PPOConfig, study.params, "ppo", args.params)
     steps = training_steps(study, args)
     market = MarketBatch(study.market, ppo.markets)
-    write_run(args.out, {"scenario": args.scenario, "seed": args.seed, "steps": steps, "ppo": resolved(ppo), "market": resolved(study.market)})
+    begin(args.out, {"scenario": args.scenario, "seed": args.seed, "steps": steps, "ppo": resolved(ppo), "market": resolved(study.market)})
     with progress_bar(f"train {args.scenario}") as follow:
         policies, _ = train(market, ppo, steps, args.seed, args.out, progress=lambda trainer, rows: follow(trainer.update, trainer.updates))
     by_agent = {agent: policies[role.name].frozen() for role in roles_of(market, ppo.share_parameters) for agent in role.agents}
     return judge(study, [by_agent[n] for n in range(market.n_agents)], args.episodes or study.runs.episodes) | learning_speed(args.out) | {"out": str(args.out)}
 
+def begin(folder: Path, settings: dict):
+    "Write down what a run is made of; `LiquidityGameError` if the folder holds a run that is made of something else."
+    from liquidity_game.eval.report import write_run
+    kept = folder/"config.json"
+    before = json.loads(kept.read_text()) if kept.exists() else settings
+    differ = [name for name, value in settings.items() if before.get(name) != json.loads(json.dumps(value))] if before is not settings else []
+    if differ: raise LiquidityGameError(f"{folder} holds a run with another {' and '.join(differ)}; a run goes on with what it began with, so give another --out")
+    write_run(folder, settings)
+
 def training_steps(study: Study, args: argparse.Namespace) -> int:
     "How many market steps a learner gets, and the tuning of a baseline."
     from liquidity_game.config import check
-    try: return check(study.params["train"]["steps"], int, f"{args.params}: section 'train': key 'steps'")
+    try: steps = check(study.params["train"]["steps"], int, f"{args.params}: section 'train': key 'steps'")
     except (KeyError, TypeError): raise LiquidityGameError(f"{args.params}: section 'train': key 'steps' is missing") from None
+    if steps < 1: raise LiquidityGameError(f"{args.params}: section 'train': steps is {steps}; it is 1 or more")
+    return steps
 
 def learning_speed(folder: Path) -> dict:
     "Market steps per second of processor time while learning: the median over updates, the first left out."

@@ -120,7 +120,7 @@ def whole(value, what: str, reason: Reject = None) -> int:
         try: number = int(value)
         except (TypeError, ValueError, OverflowError): pass
     if number is not None and number == value and -2**63 <= number < 2**63: return number
-    text = f"{what} is {value!r}; it is a whole number of 64 bits"
+    text = f"{what} is {value!r}; it must be a whole number of 64 bits"
     raise LiquidityGameError(text) if reason is None else BadOrder(reason, text)
 
 # %% ../../nbs/12_book.lob.ipynb #c013
