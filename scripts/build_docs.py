@@ -13,10 +13,27 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pipeline
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOW_DOC = re.compile(r"^show_doc\((.+)\)\s*$", re.M)
+CSS = """\
+.content { width: min(60em, 100vw - 32em); }
+.sidebar-drawer { width: calc(50% - 33em); }
+@media (max-width: 82em) { .content { width: min(60em, 100vw - 17em); } }
+@media (max-width: 63em) { .content { width: 100%; } .sidebar-drawer { width: 15em; } }
+.api-source { float: right; font-size: smaller; margin-top: -2.4rem; }
+div.highlight pre { font-size: 0.78rem; }
+div.cell_output img, div.cell_output svg { max-width: 100%; height: auto; }
+div.cell_output table { font-size: 0.82rem; width: auto; margin: 0.6rem 0 1.4rem; }
+div.cell_output table :is(td, th) { padding: 0.15rem 0.8rem 0.15rem 0; white-space: nowrap; text-align: left; }
+div.cell_output table caption { caption-side: top; text-align: left; padding-bottom: 0.3rem; }
+div.cell details.admonition.hide { background: none; border: none; box-shadow: none; margin: 0.4rem 0; padding: 0; }
+div.cell details.admonition.hide summary, div.cell details.admonition.hide summary p {
+  background: none !important; border: none; color: var(--color-foreground-muted); font-size: 0.75rem; margin: 0; padding: 0; }
+div.cell details.admonition.hide summary::before, div.cell details.admonition.hide summary p::before { display: none; }
+"""
 ROOMS = {"0": "Foundations", "1": "The order book", "2": "Flow", "3": "The market", "4": "Agents", "5": "Simulation", "6": "Cards", "7": "Evaluation",
          "8": "Applications"}
 
@@ -48,13 +65,26 @@ def signature(source: str, name: str) -> str:
     return name
 
 
+def fields(source: str, name: str) -> str:
+    "The head of a class and its fields with their comments; empty if it has none."
+    for node in ast.parse(source).body if source else []:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            lines = source.splitlines()
+            shown = [lines[n.lineno - 1:n.end_lineno] for n in node.body if isinstance(n, ast.AnnAssign)]
+            return "\n".join([lines[node.lineno - 1], *sum(shown, [])]) if shown else ""
+    return ""
+
+
 def api_cell(cell: dict, module: str, source: str = "") -> dict:
     "A `show_doc` cell as Markdown: target, heading, signature, docstring."
     text = "".join(output["data"].get("text/markdown", "") for output in cell.outputs if "data" in output)
     text = re.sub(r"\A---\s*", "", text.strip())
     name = SHOW_DOC.search(cell.source)[1].strip()
     if not text: text = f"### {name}\n\n```python\n{signature(source, name)}\n```"
+    text = re.sub(r"\A\[source\]\((\S+?)\)(?:\{[^}]*\})?\s*(#+ .*)", r"\2\n\n[source](\1){.api-source}", text)
+    text = text.replace("*Call self as a function.*", "").replace(":NoneType=None", "=None")
     if is_class(name):  # which show_doc writes as a function
+        if stated := fields(source, name): text = re.sub(r"```python\n.*?\n```", lambda _: f"```python\n{stated}\n```", text, count=1, flags=re.S)
         text = re.sub(r"^def (\w+)\(\s*\*args, \*\*\w+\s*\):", r"class \1", text, flags=re.M)
         text = re.sub(r"^def ", "class ", text, flags=re.M)
     return new_markdown_cell(f"({anchor(module, name)})=\n{text}", metadata={"api": name})
@@ -115,15 +145,24 @@ def page(source: Path, module: str, package: Path) -> nbformat.NotebookNode:
     return new_notebook(cells=in_order(cells, definitions(code)), metadata=nb.metadata)
 
 
+def notebook_of(stem: str) -> bool:
+    "Whether a pipeline notebook has this name (and so runs once, for no item)."
+    return pipeline.notebook(ROOT, stem).exists()
+
+
 def result(source: Path) -> nbformat.NotebookNode:
-    "An executed pipeline notebook; the item of a matrix stage goes into the title."
+    "An executed pipeline notebook, its code folded and without progress bars; the item of a matrix stage goes into the title."
     nb = nbformat.read(source, 4)
     stem = source.stem
     heading = next((c for c in nb.cells if c.cell_type == "markdown" and c.source.startswith("# ")), None)
     if heading is None: nb.cells.insert(0, heading := new_markdown_cell(f"# {stem}"))
     title, newline, rest = heading.source.partition("\n")
-    heading.source = f"{title} (`{stem}`){newline}{rest}"
+    if not notebook_of(stem): heading.source = f"{title} (`{stem}`){newline}{rest}"
     nb.cells = [code_cell(c) if c.cell_type == "code" else c for c in nb.cells if c.cell_type != "raw"]
+    for cell in nb.cells:
+        if cell.cell_type != "code": continue
+        if "remove-input" not in cell.metadata.get("tags", []): cell.metadata["tags"] = ["hide-input"]
+        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     return nb
 
 
@@ -145,12 +184,23 @@ def reference(pages: dict[str, nbformat.NotebookNode]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def know_all_names():
-    """Let nbdev know every name of a module while it shows its signatures.
+class Shown:
+    "A value that is nothing but its text."
+    def __init__(self, value): self.text = repr(value)
+    def __repr__(self): return self.text
 
-    It runs the exported cells in order, and `show_doc` fails on an annotation that names a class of a later cell.
+
+def know_all_names():
+    """Let nbdev know every name of a module while it shows its signatures, and let it show arrays as default values.
+
+    It runs the exported cells in order, and `show_doc` fails on an annotation that names a class of a later cell. It also asks of each default whether
+    it is `!=` another value, which an array answers for each of its elements.
     """
+    from fastcore.docments import DocmentText
     from nbdev.processors import exec_show_docs
+
+    format_parameter = DocmentText._fmt_param
+    DocmentText._fmt_param = lambda self, name, p: format_parameter(self, name, p | {"default": Shown(p["default"])} if hasattr(p.get("default"), "dtype") else p)
 
     begin = exec_show_docs.begin
 
@@ -163,6 +213,12 @@ def know_all_names():
     exec_show_docs.begin = begin_with_module
 
 
+def in_pipeline_order(paths) -> list[Path]:
+    "Executed notebooks in the order of dvc.yaml."
+    order = [f"{run.stage}_{run.item}" if run.item else run.stage for run in pipeline.runs(ROOT)]
+    return sorted(paths, key=lambda p: (order.index(p.stem) if p.stem in order else len(order), p.stem))
+
+
 def write_sources(processed: Path, executed: Path, package: Path, folder: Path, site: str) -> dict[str, nbformat.NotebookNode]:
     "All pages of the site in `folder`; the library pages by name."
     shutil.rmtree(folder, ignore_errors=True)
@@ -173,7 +229,7 @@ def write_sources(processed: Path, executed: Path, package: Path, folder: Path, 
         pages[name] = page(path, name, package)
         rooms.setdefault("Tutorials" if path.parent != processed else ROOMS[path.stem[0]], []).append(name)
     results = []
-    for path in sorted(executed.glob("**/*.ipynb"), key=lambda p: p.stat().st_mtime):
+    for path in in_pipeline_order(executed.glob("**/*.ipynb")):
         nbformat.write(result(path), folder/"results"/path.name)
         results.append(f"results/{path.stem}")
     names = {(n, c.metadata["api"].lower()): anchor(n, c.metadata["api"]) for n, nb in pages.items() for c in nb.cells if "api" in c.metadata}
@@ -195,12 +251,17 @@ def build(source: Path, out: Path, title: str, author: str) -> int:
 
     settings = dict(
         project=title, author=author, html_title=title, html_theme="furo", html_show_sourcelink=False, html_copy_source=False,
+        html_show_copyright=False, html_static_path=["_own"], html_css_files=["own.css"],
         extensions=["myst_nb", "sphinx-mathjax-offline", "sphinx_copybutton"], nb_execution_mode="off", nb_render_markdown_format="myst",
         myst_enable_extensions=["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_inline"], myst_heading_anchors=0,
-        suppress_warnings=["myst.header", "mystnb.unknown_mime_type"], exclude_patterns=["_build"])
-    shutil.rmtree(out, ignore_errors=True)
-    app = Sphinx(source, None, out, source/"_build", "html", settings, status=None, freshenv=True)
+        suppress_warnings=["myst.header", "mystnb.unknown_mime_type"], exclude_patterns=["_build", "_own"])
+    (source/"_own").mkdir(exist_ok=True)
+    (source/"_own"/"own.css").write_text(CSS, encoding="utf-8")
+    made = source/"_build"/"html"  # and not `out`: MyST-NB puts a folder of its own beside it
+    app = Sphinx(source, None, made, source/"_build"/"trees", "html", settings, status=None, freshenv=True)
     app.build(force_all=True)
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.move(made, out)
     return app.statuscode
 
 

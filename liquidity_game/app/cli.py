@@ -6,7 +6,7 @@
 __all__ = ['COMMANDS', 'OPTIONS', 'TUNED', 'VALUES', 'AXES', 'Parser', 'Command', 'command', 'make_parser', 'plain', 'readable',
            'show', 'main', 'existing', 'positive', 'seed', 'replay_arguments', 'replay', 'bench_book_arguments',
            'bench_book', 'scenario_arguments', 'Study', 'load_study', 'bench_market_arguments', 'bench_market',
-           'Clocked', 'judge', 'progress_bar', 'train_arguments', 'train', 'begin', 'training_steps', 'learning_speed',
+           'Clocked', 'judge', 'progress_bar', 'train_arguments', 'train', 'training_steps', 'learning_speed',
            'evaluate_arguments', 'find_policy', 'load_policy', 'evaluate', 'claims_arguments', 'claims', 'curves',
            'analyze_arguments', 'analyze']
 
@@ -215,6 +215,7 @@ def judge(study: Study, policies: list, episodes: int) -> dict:
     from liquidity_game.eval.protocol import play
     from liquidity_game.market.dynamics import MarketBatch
     from liquidity_game.types import random_stream
+    if not policies: raise LiquidityGameError("market.makers is 0; judging needs an agent")
     market = Clocked(MarketBatch(study.market, episodes))
     table = play(market, policies, study.runs.evaluation_seed).table
     scores = table.groupby("episode")[["objective", "pnl"]].mean()
@@ -238,6 +239,7 @@ def progress_bar(about: str) -> Iterator[Callable[[int, int], None]]:
     finally:
         if bar.live.is_started: bar.stop()
 
+# %% ../../nbs/80_app.cli.ipynb #c030
 def train_arguments(parser: argparse.ArgumentParser):
     scenario_arguments(parser)
     parser.add_argument("--episodes", type=positive, help="to judge on (default: as in the pipeline)")
@@ -250,32 +252,25 @@ def train(args: argparse.Namespace) -> dict:
     from liquidity_game.agents.ppo import PPOConfig, roles_of
     from liquidity_game.agents.train import train
     from liquidity_game.config import resolved, section
+    from liquidity_game.eval.report import write_run
     from liquidity_game.market.dynamics import MarketBatch
     study = load_study(args)
     ppo = section(PPOConfig, study.params, "ppo", args.params)
     steps = training_steps(study, args)
     market = MarketBatch(study.market, ppo.markets)
-    begin(args.out, {"scenario": args.scenario, "seed": args.seed, "steps": steps, "ppo": resolved(ppo), "market": resolved(study.market)})
     with progress_bar(f"train {args.scenario}") as follow:
         policies, _ = train(market, ppo, steps, args.seed, args.out, progress=lambda trainer, rows: follow(trainer.update, trainer.updates))
+    write_run(args.out, {"scenario": args.scenario, "seed": args.seed, "steps": steps, "ppo": resolved(ppo), "market": resolved(study.market)})
     by_agent = {agent: policies[role.name].frozen() for role in roles_of(market, ppo.share_parameters) for agent in role.agents}
     return judge(study, [by_agent[n] for n in range(market.n_agents)], args.episodes or study.runs.episodes) | learning_speed(args.out) | {"out": str(args.out)}
 
-def begin(folder: Path, settings: dict):
-    "Write down what a run is made of; `LiquidityGameError` if the folder holds a run that is made of something else."
-    from liquidity_game.eval.report import write_run
-    kept = folder/"config.json"
-    before = json.loads(kept.read_text()) if kept.exists() else settings
-    differ = [name for name, value in settings.items() if before.get(name) != json.loads(json.dumps(value))] if before is not settings else []
-    if differ: raise LiquidityGameError(f"{folder} holds a run with another {' and '.join(differ)}; a run goes on with what it began with, so give another --out")
-    write_run(folder, settings)
-
+# %% ../../nbs/80_app.cli.ipynb #c031
 def training_steps(study: Study, args: argparse.Namespace) -> int:
     "How many market steps a learner gets, and the tuning of a baseline."
     from liquidity_game.config import check
     try: steps = check(study.params["train"]["steps"], int, f"{args.params}: section 'train': key 'steps'")
     except (KeyError, TypeError): raise LiquidityGameError(f"{args.params}: section 'train': key 'steps' is missing") from None
-    if steps < 1: raise LiquidityGameError(f"{args.params}: section 'train': steps is {steps}; it is 1 or more")
+    if not 1 <= steps <= 2**53: raise LiquidityGameError(f"{args.params}: section 'train': steps is {steps}; it is 1 to 2**53")
     return steps
 
 def learning_speed(folder: Path) -> dict:
@@ -285,7 +280,7 @@ def learning_speed(folder: Path) -> dict:
     each = log["steps"].drop_duplicates().diff().median() if len(times) > 1 else log["steps"].iloc[0]
     return {"steps": int(log["steps"].max()), "steps_per_s": float((each/times["cpu_seconds"].clip(1e-9)).iloc[int(len(times) > 1):].median())}
 
-# %% ../../nbs/80_app.cli.ipynb #c030
+# %% ../../nbs/80_app.cli.ipynb #c032
 def evaluate_arguments(parser: argparse.ArgumentParser):
     scenario_arguments(parser)
     parser.add_argument("--episodes", type=positive, help="to judge on (default: as in the pipeline)")
@@ -306,6 +301,7 @@ def find_policy(text: str, study: Study, args: argparse.Namespace) -> Any:
 
 TUNED = ("fixed_spread", "avellaneda_stoikov", "glft")
 
+# %% ../../nbs/80_app.cli.ipynb #c033
 def load_policy(place: Path, names: Iterable[str]) -> Any:
     "A trained policy from its folder, or from the folder of a run that trained one role."
     from liquidity_game.agents.policy import ActorCritic
@@ -320,7 +316,7 @@ def evaluate(args: argparse.Namespace) -> dict:
     study = load_study(args)
     return judge(study, [find_policy(args.policy, study, args)]*study.market.market.makers, args.episodes or study.runs.episodes)
 
-# %% ../../nbs/80_app.cli.ipynb #c035
+# %% ../../nbs/80_app.cli.ipynb #c038
 def claims_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--file", type=Path, default=Path("paper/generated/claims.json"), help="default: paper/generated/claims.json, in the repository")
 
@@ -333,7 +329,7 @@ def claims(args: argparse.Namespace) -> list[dict]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows): raise LiquidityGameError(f"{args.file}: claims are a list of objects")
     return rows
 
-# %% ../../nbs/80_app.cli.ipynb #c038
+# %% ../../nbs/80_app.cli.ipynb #c041
 VALUES = ("objective", "reward", "pnl")  # what a curve shows: the first of these columns; failing these, every column of numbers
 AXES = ("steps", "episode", "episodes", "update")
 
@@ -348,7 +344,7 @@ def curves(table) -> Any:
     parts = [table.assign(panel=table["role"] if "role" in table and len(shown) == 1 else name, seed=seeds, steps=steps, value=numbers[name]) for name in shown]
     return type(table)({c: [x for part in parts for x in part[c]] for c in ("panel", "seed", "steps", "value")}).dropna()
 
-# %% ../../nbs/80_app.cli.ipynb #c039
+# %% ../../nbs/80_app.cli.ipynb #c042
 def analyze_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--csv", required=True, type=existing, metavar="FILE", help="table of a training run")
     parser.add_argument("--out", type=Path, metavar="FILE", help="picture, .png or .svg (default: analysis.png beside the table)")

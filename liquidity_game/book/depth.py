@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from .feeds import (SIDES, TICKER, Event, Feed, codes, decimals, event_table, integers, nanoseconds, pick, read_table,
-                                       require, rising)
+from .feeds import SIDES, TICKER, Event, Feed, event_table
+from .tables import codes, decimals, integers, nanoseconds, pick, read_table, require, rising
 from ..types import FeedError
 
 # %% ../../nbs/13a_book.depth.ipynb #c005

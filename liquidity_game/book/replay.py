@@ -223,7 +223,7 @@ def replay_binance(feed: Feed) -> ReplayReport:
     return ReplayReport(len(feed.events), checked, level1_matched=matched, gaps=feed.gaps, tickers=checked, tickers_matched=matched,
                         trades=None if feed.trades is None else len(feed.trades))
 
-# %% ../../nbs/13c_book.replay.ipynb #c040
+# %% ../../nbs/13c_book.replay.ipynb #c042
 def lobster_files(folder: Path) -> tuple[Path, list[Path]]:
     "The message file and the book files of a folder."
     messages, books = (sorted(p for p in Path(folder).glob("*") if p.is_file() and word in p.name.lower()) for word in ("message", "orderbook"))
@@ -236,7 +236,7 @@ def orders_file(folder: Path) -> Path:
     if len(found) != 1: raise FeedError(f"{folder}: {len(found)} files named orders.*; a Bitstamp recording has one")
     return found[0]
 
-# %% ../../nbs/13c_book.replay.ipynb #c041
+# %% ../../nbs/13c_book.replay.ipynb #c043
 def run_replay(
     format: str,                                         # lobster, bitstamp or binance
     folder: str | Path | None = None,                    # a folder with the files of one recording, or each by itself:

@@ -251,7 +251,7 @@ def replay(feed: Feed, rule: int, flags: np.ndarray | None = None, after: np.nda
     trades[:, 2] = prices[(trades[:, 2] - 1) % len(prices)]
     return replace(out, trades=trades)
 
-# %% ../../nbs/13b_book.walk.ipynb #c030
+# %% ../../nbs/13b_book.walk.ipynb #c034
 RULES = {"lobster": LOBSTER, "bitstamp": BITSTAMP_RECORDED, "binance": BINANCE}
 
 def book_states(

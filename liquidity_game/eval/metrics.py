@@ -167,10 +167,10 @@ def summary(
     episodes: pd.DataFrame,  # one row an episode: pnl, inventory_sq, steps, volume and whatever else is additive
     phi: float,              # price of inventory in the objective
 ) -> pd.Series:
-    "Objective, profit, its risk, and the mean of each additive column of one policy's episodes."
+    "Objective, profit, its risk, and the mean of each additive column of one policy's episodes; a column named like a measure, such as the market's own `objective`, does not replace it."
     pnl = checked(episodes["pnl"], "pnl", 2)
     measures = {"objective": objective(pnl, episodes["inventory_sq"], phi).mean(), "pnl": pnl.mean(), "sd": pnl.std(ddof=1),
                 "sharpe": sharpe(pnl), "sortino": sortino(pnl), "value_at_risk": value_at_risk(pnl), "expected_shortfall": expected_shortfall(pnl),
                 "rms_inventory": np.sqrt(episodes["inventory_sq"].sum() / episodes["steps"].sum())}
-    rest = [c for c in episodes.columns if c not in ("pnl", "inventory_sq") and pd.api.types.is_numeric_dtype(episodes[c])]
+    rest = [c for c in episodes.columns if c not in ("inventory_sq", *measures) and pd.api.types.is_numeric_dtype(episodes[c])]
     return pd.Series(measures | {c: float(episodes[c].mean()) for c in rest})

@@ -38,7 +38,7 @@ COLOURS = {
 SPARE = ("#5b7f3a", "#3d9db3", "#8c6d4f", "#b05a8c")
 LABELS = {"learned": "learned (PPO)", "avellaneda_stoikov": "Avellaneda–Stoikov", "fixed_spread": "fixed spread, tuned", "do_nothing": "no quotes", "glft": "GLFT",
           "delta_mtm": "change of wealth before fees", "fees": "rebates less fees", "inventory": "charge for inventory", "liquidity": "presence",
-          "single_maker": "single maker", "as_market": "A–S market"}
+          "single_maker": "single maker", "as_market": "A–S market", "normal": "calm"}
 
 # %% ../../nbs/73_eval.plots.ipynb #c007
 def colour_of(name: str) -> str:
@@ -107,7 +107,7 @@ def plot_intervals(
         for y, row in enumerate(part.itertuples()):
             ax.plot([row.low, row.high], [y, y], color=colour_of(row.name), lw=2.2, solid_capstyle="butt")
             ax.plot(row.value, y, "o", ms=5, color=colour_of(row.name), mec="white", mew=0.8)
-            ax.annotate(f"{row.value:.{digits}f}".replace("-", "−"), (1, y), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color="#444444")
+            ax.annotate(f"{row.value:,.{digits}f}".replace("-", "−").replace(",", " "), (1, y), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color="#444444")
         if reference is not None: ax.axvline(reference, color="#bbbbbb", lw=0.8, zorder=0)
         ax.set(yticks=range(len(part)), yticklabels=[label_of(n) for n in part["name"]] if not i else [], ylim=(len(part) - 0.5, -0.5), xlabel=xlabel)
         ax.grid(axis="x"); ax.tick_params(axis="y", length=0); ax.spines["left"].set_visible(False)
@@ -176,9 +176,9 @@ def plot_regimes(
         for y, name in enumerate(names):
             line = part[part["name"] == name]
             ax.plot(line["value"], [y] * len(line), color="#d5d5d5", lw=3, zorder=1, solid_capstyle="round")
-            for row in line.itertuples():
-                ax.plot([row.low, row.high], [y, y], color=colour_of(row.regime), lw=1.2, zorder=2)
-                ax.plot(row.value, y, "o", ms=5.5, color=colour_of(row.regime), mec="white", mew=0.8, zorder=3, label=row.regime if y == 0 else None)
+            for at, row in zip(np.linspace(-0.13, 0.13, len(line)) + y if len(line) > 1 else [y], line.itertuples()):
+                ax.plot([row.low, row.high], [at, at], color=colour_of(row.regime), lw=1.2, zorder=2)
+                ax.plot(row.value, at, "o", ms=5.5, color=colour_of(row.regime), mec="white", mew=0.8, zorder=3, label=label_of(row.regime) if y == 0 else None)
         ax.set(yticks=range(len(names)), yticklabels=[label_of(n) for n in names] if not i else [], ylim=(len(names) - 0.5, -0.5), xlabel=xlabel)
         ax.grid(axis="x"); ax.tick_params(axis="y", length=0); ax.spines["left"].set_visible(False)
     keys(fig, parts[0][1])
@@ -200,7 +200,7 @@ def plot_distribution(
             ax.step(at, share, where="mid", color=colour_of(name), label=label_of(name), lw=1.2)
             if name == "learned": ax.fill_between(at, share, step="mid", color=colour_of(name), alpha=0.15, lw=0)
         ax.set(xlabel=xlabel, ylabel="share of time" if not i else None, ylim=(0, None)); ax.grid(axis="y")
-        ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+        ax.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda share, _: f"{100 * share:g}%"))
     keys(fig, parts[0][1])
     return fig
 
@@ -218,7 +218,7 @@ def plot_profiles(
             ax.fill_between(line["threshold"], line["low"], line["high"], color=colour_of(name), alpha=0.15, lw=0)
             ax.plot(line["threshold"], line["value"], color=colour_of(name), label=label_of(name))
         ax.set(xlabel=xlabel, ylabel="share of runs above" if not i else None, ylim=(0, 1.01)); ax.grid(axis="y")
-        ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+        ax.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda share, _: f"{100 * share:g}%"))
     keys(fig, parts[0][1])
     return fig
 
@@ -282,11 +282,11 @@ def plot_speeds(
     xlabel: str,
     marks: Mapping[str, float] | None = None,  # named vertical lines
 ) -> Figure:
-    "Horizontal bars, in the order of the table; a logarithmic axis if the largest is more than 20 times the smallest."
+    "Horizontal bars, in the order of the table; a logarithmic axis if the largest value or mark is more than 20 times the smallest, else one from zero."
     need(table, "name", "value", "group")
     groups = list(dict.fromkeys(table["group"]))
     palette = dict(zip(groups, (COLOURS["learned"], COLOURS["random"], COLOURS["fixed_spread"], *SPARE)))
-    fig = Figure(figsize=(WIDTH, 0.7 + 0.24 * len(table)), layout="constrained")
+    fig = Figure(figsize=(WIDTH, 0.7 + 0.21 * len(table)), layout="constrained")
     ax = fig.subplots()
     for y, row in enumerate(table.itertuples()):
         ax.barh(y, row.value, color=palette[row.group], height=0.68)
@@ -294,7 +294,10 @@ def plot_speeds(
     for name, at in (marks or {}).items():
         ax.axvline(at, color=COLOURS["stress"], lw=0.9, ls=(0, (4, 2)))
         ax.annotate(name, (at, 1), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points", fontsize=7.5, ha="center", color=COLOURS["stress"])
-    ax.set(xscale="log", xlim=(min([table["value"].min() / 3, *(at / 1.6 for at in (marks or {}).values())]), table["value"].max() * 2.2), yticks=range(len(table)), yticklabels=[label_of(n) for n in table["name"]], ylim=(len(table) - 0.4, -0.6), xlabel=xlabel)
+    shown = [*table["value"], *(marks or {}).values()]
+    if max(shown) > 20 * min(shown): ax.set(xscale="log", xlim=(min(shown) / 3, max(shown) * 2.2))
+    else: ax.set(xlim=(0, 1.1 * max(shown)))
+    ax.set(yticks=range(len(table)), yticklabels=list(table["name"]), ylim=(len(table) - 0.4, -0.6), xlabel=xlabel)
     ax.tick_params(axis="y", length=0); ax.grid(axis="x"); ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(compact)); ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     if len(groups) > 1: fig.legend([mpl.patches.Patch(color=palette[g]) for g in groups], groups, loc="outside lower right", ncols=len(groups))
     return fig

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['THIN', 'LATEX', 'TARGET', 'LIBRARIES', 'show_number', 'Column', 'latex_text', 'latex_table', 'write_table',
-           'write_json', 'holds', 'claim', 'write_claims', 'provenance', 'write_run']
+           'write_json', 'holds', 'claim', 'share_claim', 'write_claims', 'provenance', 'write_run']
 
 # %% ../../nbs/74_eval.report.ipynb #c002
 import json
@@ -130,6 +130,20 @@ def claim(
     return {"id": id, "statement": statement, "value": float(value), "low": None if low is None else float(low), "high": None if high is None else float(high),
             "target": target, "holds": holds(target, value, low, high), "stage": stage, **({"cause": cause} if cause else {})}
 
+def share_claim(
+    id: str, statement: str,
+    top: float, bottom: float,  # the value is top / bottom
+    target: str, stage: str,
+    low: float | None = None, high: float | None = None,
+) -> dict:
+    "A claim about a share. It fails, without a value and with the reason, where `bottom` is not positive (a share of a loss says nothing) or a number is not finite."
+    share = top / bottom if bottom > 0 else 0.0
+    given = {"numerator": top, "denominator": bottom, "share": share, "lower end": low, "upper end": high}
+    wrong = [f"The {name} is {x:g}, not a finite number." for name, x in given.items() if x is not None and not math.isfinite(x)]
+    if not wrong and bottom <= 0: wrong = [f"The denominator is {bottom:g}, and a share is one of a positive number."]
+    if not wrong: return claim(id, statement, share, target, stage, low, high)
+    return claim(id, statement, 0, target, stage, 0, 0) | {"value": None, "low": None, "high": None, "holds": False, "cause": wrong[0]}
+
 def write_claims(path, claims: list[dict]) -> Path:
     "Write the claims as JSON. Raises `LiquidityGameError` if two have one id."
     ids = [c["id"] for c in claims]
@@ -137,7 +151,7 @@ def write_claims(path, claims: list[dict]) -> Path:
         raise LiquidityGameError(f"claims {twice} appear more than once; an id names one claim")
     return write_json(path, claims)
 
-# %% ../../nbs/74_eval.report.ipynb #c024
+# %% ../../nbs/74_eval.report.ipynb #c027
 LIBRARIES = ("numpy", "numba", "pandas", "pyarrow", "scipy", "torch", "gymnasium", "matplotlib", "typst")
 
 def provenance(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..compiled import inlined
-from .regimes import GAMMA, bits, mix64
+from .regimes import GAMMA, bits, mix64, within
 
 # %% ../../nbs/21_flow.fundamental.ipynb #c005
 FINE = 1_000_000  # fine units in a tick
@@ -49,9 +49,7 @@ class FundamentalConfig:
     mean_reversion: float     # kappa: share of the residual that a step takes back
 
     def __post_init__(self):
-        if self.initial_price_ticks < 1: raise ValueError(f"initial_price_ticks is {self.initial_price_ticks}; a price is 1 tick or more")
-        for key in ("common_share", "mean_reversion"):
-            if not 0 <= getattr(self, key) <= 1: raise ValueError(f"{key} is {getattr(self, key)}; it lies in 0 .. 1")
+        within(self, initial_price_ticks=(1, 2**24), common_share=(0, 1), mean_reversion=(0, 1))
 
 # %% ../../nbs/21_flow.fundamental.ipynb #c014
 @inlined

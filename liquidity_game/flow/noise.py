@@ -18,7 +18,8 @@ from scipy.special import gammaincc
 from ..book.memory import pointer_to
 from ..compiled import inlined
 from .fundamental import FINE
-from .regimes import GAMMA, RegimeConfig, bits, lookup, mix64, thresholds
+from .regimes import GAMMA, RegimeConfig, bits, lookup, mix64, thresholds, within
+from ..types import ConfigError
 
 # %% ../../nbs/22_flow.noise.ipynb #c005
 @dataclass(frozen=True)
@@ -38,14 +39,10 @@ class FlowConfig:
     initial_orders: int           # limit orders on each side at reset
 
     def __post_init__(self):
-        for key in ("limit_rate", "market_rate", "cancel_rate", "placement_max_ticks", "initial_orders"):
-            if getattr(self, key) < 0: raise ValueError(f"{key} is {getattr(self, key)}; it is 0 or more")
-        for key in ("informed_limits", "informed_markets"):
-            if not 0 <= getattr(self, key) <= 1: raise ValueError(f"{key} is {getattr(self, key)}; a share lies in 0 .. 1")
-        if self.placement_offset_ticks <= 0: raise ValueError(f"placement_offset_ticks is {self.placement_offset_ticks}; it is above 0")
-        if self.size_max_lots < 1: raise ValueError(f"size_max_lots is {self.size_max_lots}; an order has 1 lot or more")
-        if self.market_reach_ticks is not None and self.market_reach_ticks <= 0:
-            raise ValueError(f"market_reach_ticks is {self.market_reach_ticks}; it is above 0, or null for no limit")
+        within(self, limit_rate=(0, 10**6), market_rate=(0, 10**6), cancel_rate=(0, 10**6), informed_limits=(0, 1), informed_markets=(0, 1),
+               placement_offset_ticks=(1e-6, 10**6), placement_exponent=(-20, 20), placement_max_ticks=(0, 4096),
+               size_exponent=(-20, 20), size_max_lots=(1, 2**15 - 1), initial_orders=(0, 4096))
+        if self.market_reach_ticks is not None: within(self, market_reach_ticks=(1e-6, 10**7))
 
 # %% ../../nbs/22_flow.noise.ipynb #c007
 COUNTS = 128  # a step has fewer messages than this
@@ -53,11 +50,11 @@ COUNTS = 128  # a step has fewer messages than this
 def poisson_thresholds(
     mean: float,      # messages a step
 ) -> np.ndarray:      # (COUNTS,) int64
-    "The Poisson law as thresholds for 32 bits. Raises `ValueError` if the table is too short for the mean."
-    reached = np.rint(gammaincc(np.arange(1, COUNTS + 1), mean) * 2.0**32).astype(np.int64)  # P(N <= n) = Q(n + 1, mean)
-    if reached[-1] < 2**32:
-        raise ValueError(f"{mean:g} messages a step on average; this market takes at most {COUNTS - 1} in any step, which needs a mean below about 70")
-    return reached
+    "The Poisson law as thresholds for 32 bits. Raises `ConfigError` if the table is too short for the mean."
+    reached = np.rint(gammaincc(np.arange(1, COUNTS + 1), mean) * 2.0**32)  # P(N <= n) = Q(n + 1, mean)
+    if not reached[-1] == 2.0**32:
+        raise ConfigError(f"{mean:g} messages a step on average; this market takes at most {COUNTS - 1} in any step, which needs a mean of 0 or more and below about 70")
+    return reached.astype(np.int64)
 
 def guide(
     reached: np.ndarray,  # (n,) int64: thresholds for 32 bits
@@ -99,7 +96,7 @@ def flow_table(
     regime: RegimeConfig,
     slots: int,          # order slots of the book, live or free
 ) -> np.ndarray:         # () of dtype TABLE
-    "One regime, ready for the compiled step. Raises `ValueError` where rates or sizes do not fit."
+    "One regime, ready for the compiled step. Raises `ConfigError` where rates or sizes do not fit."
     rates = np.array([cfg.limit_rate, cfg.market_rate, cfg.cancel_rate*slots])
     kinds = thresholds(rates, 16) if rates.sum() else [0, 0, 2**16]
     table = np.zeros((), TABLE)
@@ -110,7 +107,7 @@ def flow_table(
     table["count"] = poisson_thresholds(regime.intensity*rates.sum())
     table["guide"] = guide(table["count"])
     for name, values in (("size", size_table(cfg, regime)), ("distance", distance_table(cfg, regime))):
-        if values.max() >= 2**15: raise ValueError(f"regime {regime.name!r}: largest {name} is {values.max()}; it is below {2**15}")
+        if values.max() >= 2**15: raise ConfigError(f"regime {regime.name!r}: largest {name} is {values.max()}; it is below {2**15}")
         table[name] = values
     return table
 

@@ -10,7 +10,7 @@ from time import perf_counter, process_time
 
 import numpy as np
 
-from .dynamics import MarketBatch
+from .dynamics import MarketBatch, whole
 from .record import M
 from .settings import MarketConfig
 from ..types import random_stream
@@ -27,7 +27,7 @@ def bench_market(
     "`market_steps_per_s`, `messages_per_s` (messages that did something), `bytes_per_book` (the whole record of a market and asset), after a warm-up of more than an episode."
     market = MarketBatch(cfg, batch, threads)
     market.reset(seed)
-    steps = max(1, 50_000 // batch) if steps is None else steps
+    steps, repeats = max(1, 50_000 // batch) if steps is None else whole("steps", steps), whole("repeats", repeats)
     rng = random_stream(seed, "bench")
     actions = [np.clip(rng.normal(-0.3, 0.5, (batch, market.n_agents, market.n_actions)), -1, 1).astype(np.float32) for _ in range(8)]
     for t in range(cfg.market.episode_steps + 20): market.step(actions[t % 8])

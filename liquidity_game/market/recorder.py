@@ -15,7 +15,7 @@ from ..compiled import compiled, inlined
 from ..flow.fundamental import FINE
 from ..flow.noise import COUNTS, longs
 from .background import FLOW, KIND_CANCEL, KIND_LIMIT, LOG_HEAD, log_message
-from .dynamics import MarketBatch, MarketError
+from .dynamics import MarketBatch, MarketError, whole
 from .record import A, C, M
 from .settings import MarketConfig
 from .step import trade
@@ -79,7 +79,8 @@ def record_flow(
     * `regimes`: `step`, `regime` (index into the configuration's states), `stress` (float64);
     * `fundamentals`: `step`, `fundamental_ticks`, `mid_ticks`, `best_bid_ticks`, `best_ask_ticks` (0: none).
 
-    Raises `MarketError` where a price leaves the grid."""
+    Raises `MarketError` where a price leaves the grid, `LiquidityGameError` for a number of steps or ticks that is none."""
+    steps, depth, every = whole("steps", steps), whole("depth", depth, 1, cfg.market.levels), whole("every", every)
     market = MarketBatch(replace(cfg, market=replace(cfg.market, makers=0)), 1)
     market.reset(seed)
     series, flow, chunk, ids = np.zeros((steps, 5 + 2*depth), np.int64), [], 2048, 1

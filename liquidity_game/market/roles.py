@@ -17,9 +17,11 @@ from ..book.memory import ASK, BASE, BID, LEVEL0, LEVELS, ORDER0, PREV, QTY, hea
 from ..compiled import inlined
 from ..flow.fundamental import FINE
 from ..flow.noise import doubles, longs
+from ..flow.regimes import within
 from .ledger import ACCOUNT, CASH, FEES, INVENTORY, marked, settle
 from .record import A, C, M, QUOTE, S, SEAT, address
 from .window import is_parked, withdraw
+from ..types import ConfigError
 
 # %% ../../nbs/31_market.roles.ipynb #c005
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class RewardWeights:
     fees: float       # rebates received less fees paid
     inventory: float  # minus the squared inventory
     liquidity: float  # share of the two sides that was quoted when the flow arrived
+
+    def __post_init__(self): within(self, **dict.fromkeys(REWARD_TERMS, (-10**6, 10**6)))
 
 WITHDRAW = 0.8  # an offset entry above it means: no quote on this side
 REWARD_TERMS = ("delta_mtm", "fees", "inventory", "liquidity")
@@ -46,13 +50,11 @@ class MakerConfig:
     rewards: dict[str, RewardWeights]  # presets
 
     def __post_init__(self):
-        if not 0 <= self.min_offset_ticks < self.max_offset_ticks:
-            raise ValueError(f"offsets run from {self.min_offset_ticks} to {self.max_offset_ticks} ticks; 0 <= min_offset_ticks < max_offset_ticks")
-        if not self.hold_ticks >= 0: raise ValueError(f"hold_ticks is {self.hold_ticks}; it is 0 or more")
-        for key in ("max_size_lots", "inventory_limit_lots"):
-            if getattr(self, key) < 1: raise ValueError(f"{key} is {getattr(self, key)}; it is 1 or more")
+        within(self, min_offset_ticks=(0, 4096), max_offset_ticks=(1e-3, 4096), hold_ticks=(0, 4096), max_size_lots=(1, 500_000), inventory_limit_lots=(1, 10**6))
+        if not self.min_offset_ticks < self.max_offset_ticks:
+            raise ConfigError(f"offsets run from {self.min_offset_ticks} to {self.max_offset_ticks} ticks; min_offset_ticks is below max_offset_ticks")
         if self.reward not in self.rewards:
-            raise ValueError(f"reward is {self.reward!r}; presets are {', '.join(self.rewards)}")
+            raise ConfigError(f"reward is {self.reward!r}; presets are {', '.join(self.rewards)}")
 
 # %% ../../nbs/31_market.roles.ipynb #c007
 @inlined

@@ -8,7 +8,7 @@ __all__ = ['PRICES', 'MarketSettings', 'MarketConfig', 'tables', 'market_config'
 # %% ../../nbs/31b_market.settings.ipynb #c002
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ..book.memory import new_record
 from ..config import override, section
 from ..flow.fundamental import FINE, FundamentalConfig
 from ..flow.noise import TABLE, FlowConfig, flow_table
-from ..flow.regimes import RegimesConfig, regime_thresholds
+from ..flow.regimes import RegimesConfig, regime_thresholds, within
 from .ledger import tariff
 from .record import C, layout
 from .roles import REWARD_TERMS, MakerConfig
@@ -43,12 +43,13 @@ class MarketSettings:
     depth_scale_lots: float   # unit of the depth features
 
     def __post_init__(self):
-        for key in ("episode_steps", "levels", "orders", "recentre_ticks", "depth_levels", "depth_scale_lots"):
-            if getattr(self, key) <= 0: raise ValueError(f"{key} is {getattr(self, key)}; it is above 0")
-        if self.makers < 0: raise ValueError(f"makers is {self.makers}; it is 0 or more")
-        if not 0 < self.memory <= 1: raise ValueError(f"memory is {self.memory}; a weight lies in 0 .. 1, above 0")
-        if not self.phi >= 0: raise ValueError(f"phi is {self.phi}; it is 0 or more")
-        tariff(self.maker_rebate, "maker_rebate"), tariff(self.taker_fee, "taker_fee")
+        within(self, episode_steps=(1, 10**9), makers=(0, 2048), maker_rebate=(-1, 1), taker_fee=(-1, 1), phi=(0, 10**6), levels=(1, 4096), orders=(1, 4096),
+               recentre_ticks=(1, 4096), memory=(1e-6, 1), depth_levels=(1, 4096), depth_scale_lots=(1e-6, 10**9))
+        for key in ("rule", "mid"):
+            known = get_args(self.__dataclass_fields__[key].type)
+            if getattr(self, key) not in known: raise ConfigError(f"{key} is {getattr(self, key)!r}; it is one of {', '.join(known)}")
+        try: tariff(self.maker_rebate, "maker_rebate"), tariff(self.taker_fee, "taker_fee")
+        except ValueError as error: raise ConfigError(str(error)) from None
 
 # %% ../../nbs/31b_market.settings.ipynb #c006
 @dataclass(frozen=True)
@@ -68,11 +69,26 @@ class MarketConfig:
             (2*self.flow.initial_orders + 2*m.makers <= m.orders, f"initial_orders {self.flow.initial_orders} a side and {m.makers} makers do not fit in {m.orders} order slots"),
             (PRICES[0] + m.levels//2 <= self.fundamental.initial_price_ticks <= PRICES[1] - m.levels//2,
              f"initial_price_ticks {self.fundamental.initial_price_ticks} is nearer than half a window ({m.levels//2}) to an end of the grid {PRICES}"),
-            (m.levels <= 4096 and m.orders <= 4096, f"levels {m.levels} and orders {m.orders}; a small record has at most 4096 of each"))
+            (self.largest_sum() < 2**62, f"{m.episode_steps} episode_steps with {self.maker.inventory_limit_lots} inventory_limit_lots and {self.maker.max_size_lots} max_size_lots can exceed what 64 bits hold"))
         for holds, text in rules:
             if not holds: raise ConfigError(f"market: {text}")
+        self.check_objective()
         try: tables(self)
         except ValueError as error: raise ConfigError(f"flow: {error}") from None
+
+    def largest_sum(self) -> float:
+        "A bound of the sums over an episode: all makers' money (fine units), or squared inventories."
+        m, limit, turnover = self.market, self.maker.inventory_limit_lots, 2*self.maker.max_size_lots*self.market.episode_steps
+        reach = max(m.levels, 9*max(r.volatility_ticks for r in self.regimes.states))  # ticks a step; no normal draw reaches 9
+        gains, fees = (limit*m.episode_steps + turnover)*reach, turnover*PRICES[1]*max(abs(m.maker_rebate), abs(m.taker_fee))
+        return max(FINE*max(m.makers, 1)*(limit*PRICES[1] + gains + fees), float(limit)**2*m.episode_steps)
+
+    def check_objective(self):
+        "The preset `objective` pays what the market's objective counts. Raises `ConfigError`."
+        paid = self.maker.rewards.get("objective")
+        for key, counted in dict(delta_mtm=1, fees=1, inventory=self.market.phi, liquidity=0).items():
+            if paid and getattr(paid, key) != counted:
+                raise ConfigError(f"maker.rewards.objective.{key} is {getattr(paid, key)}; with market.phi {self.market.phi} the objective has {counted} there: change both, or give the preset another name")
 
 # %% ../../nbs/31b_market.settings.ipynb #c007
 def tables(cfg: MarketConfig) -> np.ndarray:  # (R,) of dtype TABLE
@@ -97,7 +113,7 @@ def scenario(
     if name not in known: raise ConfigError(f"{file}: no configuration {name!r}; known: {', '.join(known)}")
     return market_config(override(params, known[name], file), file)
 
-# %% ../../nbs/31b_market.settings.ipynb #c012
+# %% ../../nbs/31b_market.settings.ipynb #c016
 class Compiled:
     "A market's settings as the compiled step reads them: `block` (int64 words), `place` (layout of a record), `image` (an empty book)."
     def __init__(self, cfg: MarketConfig):
