@@ -146,7 +146,9 @@ def scenario(
 ) -> MarketConfig:
     "The market of a named configuration. Raises `ConfigError`."
     known = params.get("configurations", {})
+    if not isinstance(known, Mapping): raise ConfigError(f"{file}: section 'configurations' is {known!r}; it maps names to changes")
     if name not in known: raise ConfigError(f"{file}: no configuration {name!r}; known: {', '.join(known)}")
+    if not isinstance(known[name], Mapping): raise ConfigError(f"{file}: configurations.{name} is {known[name]!r}; it maps keys to values, {{}} for none")
     return market_config(override(params, known[name], file), file)
 
 # %% ../../nbs/31c_market.settings.ipynb #c016
