@@ -32,13 +32,13 @@ STYLE = {
     "svg.fonttype": "path", "svg.hashsalt": "liquidity_game", "figure.dpi": 110, "savefig.dpi": 200,
 }
 COLOURS = {
-    "learned": "#1f5fa8", "avellaneda_stoikov": "#c8553d", "fixed_spread": "#e0a030", "glft": "#7d5ba6", "random": "#7c8a99", "do_nothing": "#b9b9b9",
+    "learned": "#1f5fa8", "avellaneda_stoikov": "#c8553d", "fixed_spread": "#e0a030", "glft": "#7d5ba6", "random": "#7c8a99", "do_nothing": "#b9b9b9", "optimum": "#111111",
     "normal": "#3a8f85", "stress": "#a63a50", "bid": "#2f7dbd", "ask": "#cf5c4e", "mid": "#333333",
 }
 SPARE = ("#5b7f3a", "#3d9db3", "#8c6d4f", "#b05a8c")
-LABELS = {"learned": "learned (PPO)", "avellaneda_stoikov": "Avellaneda–Stoikov", "fixed_spread": "fixed spread, tuned", "do_nothing": "no quotes", "glft": "GLFT",
+LABELS = {"learned": "learned (PPO)", "avellaneda_stoikov": "Avellaneda–Stoikov", "fixed_spread": "fixed spread, tuned", "do_nothing": "no quotes", "glft": "GLFT", "optimum": "computed optimum",
           "delta_mtm": "change of wealth before fees", "fees": "rebates less fees", "inventory": "charge for inventory", "liquidity": "presence",
-          "single_maker": "single maker", "as_market": "A–S market", "normal": "calm"}
+          "single_maker": "default market", "as_market": "A–S market", "normal": "calm"}
 
 # %% ../../nbs/73_eval.plots.ipynb #c007
 def colour_of(name: str) -> str:
@@ -72,10 +72,11 @@ def panels(table: pd.DataFrame, height: float, sharey: bool = False, sharex: boo
     for name, ax in zip(names, axes): ax.set_title(label_of(name))
     return fig, [(name, ax, table[table["panel"] == name]) for name, ax in zip(names, axes)]
 
-def keys(fig: Figure, ax) -> None:
-    "One legend for the whole figure, in a row above the panels."
-    handles, labels = ax.get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside upper center", ncols=len(labels), handlelength=1.6, columnspacing=1.4)
+def keys(fig: Figure) -> None:
+    "One legend for the whole figure, in a row above the panels: what is drawn in any of them, each once."
+    shown = {label: handle for ax in reversed(fig.axes) for handle, label in zip(*ax.get_legend_handles_labels())}
+    labels = dict.fromkeys(label for ax in fig.axes for label in ax.get_legend_handles_labels()[1])
+    fig.legend([shown[label] for label in labels], labels, loc="outside upper center", ncols=len(labels), handlelength=1.6, columnspacing=1.4)
 
 # %% ../../nbs/73_eval.plots.ipynb #c012
 def save_figure(
@@ -101,15 +102,16 @@ def plot_intervals(
 ) -> Figure:
     "Dots with interval bars, one panel beside the other."
     need(table, "panel", "name", "value", "low", "high")
-    rows = table.groupby("panel", sort=False).size().max()
-    fig, parts = panels(table, 0.75 + 0.27 * rows)
+    names = list(dict.fromkeys(table["name"]))
+    fig, parts = panels(table, 0.75 + 0.27 * len(names))
     for i, (_, ax, part) in enumerate(parts):
-        for y, row in enumerate(part.itertuples()):
+        for row in part.itertuples():
+            y, known = names.index(row.name), not np.isnan(row.value)
             ax.plot([row.low, row.high], [y, y], color=colour_of(row.name), lw=2.2, solid_capstyle="butt")
             ax.plot(row.value, y, "o", ms=5, color=colour_of(row.name), mec="white", mew=0.8)
-            ax.annotate(f"{row.value:,.{digits}f}".replace("-", "−").replace(",", " "), (1, y), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color="#444444")
+            ax.annotate(f"{row.value:,.{digits}f}".replace("-", "−").replace(",", " ") if known else "–", (1, y), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color="#444444")
         if reference is not None: ax.axvline(reference, color="#bbbbbb", lw=0.8, zorder=0)
-        ax.set(yticks=range(len(part)), yticklabels=[label_of(n) for n in part["name"]] if not i else [], ylim=(len(part) - 0.5, -0.5), xlabel=xlabel)
+        ax.set(yticks=range(len(names)), yticklabels=[label_of(n) for n in names] if not i else [], ylim=(len(names) - 0.5, -0.5), xlabel=xlabel)
         ax.grid(axis="x"); ax.tick_params(axis="y", length=0); ax.spines["left"].set_visible(False)
     return fig
 
@@ -129,9 +131,9 @@ def plot_learning(
         average = part.groupby("steps")["value"].mean()
         ax.plot(average.index, average, color=colour_of(name), lw=1.8, label=label_of(name))
         if baselines is not None: mark_levels(ax, baselines[baselines["panel"] == panel])
-        ax.set(xlabel="environment steps", ylabel=ylabel if not i else None, xlim=(0, part["steps"].max()))
+        ax.set(xlabel="market steps", ylabel=ylabel if not i else None, xlim=(0, part["steps"].max()))
         ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(compact)); ax.grid(axis="y")
-    keys(fig, parts[0][1])
+    keys(fig)
     return fig
 
 def mark_levels(ax, levels: pd.DataFrame) -> None:
@@ -159,7 +161,7 @@ def plot_quotes(
                 ax.plot(line["inventory"], line[side], style, color=colour_of(name), label=label_of(name) if side == "ask" else None)
         ax.axhline(0, color=COLOURS["mid"], lw=0.6, ls=(0, (1, 2))); ax.grid(axis="y")
         ax.set(xlabel="inventory (lots)", ylabel=ylabel if not i else None)
-    keys(fig, parts[0][1])
+    keys(fig)
     return fig
 
 # %% ../../nbs/73_eval.plots.ipynb #c025
@@ -181,7 +183,7 @@ def plot_regimes(
                 ax.plot(row.value, at, "o", ms=5.5, color=colour_of(row.regime), mec="white", mew=0.8, zorder=3, label=label_of(row.regime) if y == 0 else None)
         ax.set(yticks=range(len(names)), yticklabels=[label_of(n) for n in names] if not i else [], ylim=(len(names) - 0.5, -0.5), xlabel=xlabel)
         ax.grid(axis="x"); ax.tick_params(axis="y", length=0); ax.spines["left"].set_visible(False)
-    keys(fig, parts[0][1])
+    keys(fig)
     return fig
 
 # %% ../../nbs/73_eval.plots.ipynb #c028
@@ -199,9 +201,9 @@ def plot_distribution(
             share = line.set_index("at")["share"].reindex(at, fill_value=0)
             ax.step(at, share, where="mid", color=colour_of(name), label=label_of(name), lw=1.2)
             if name == "learned": ax.fill_between(at, share, step="mid", color=colour_of(name), alpha=0.15, lw=0)
-        ax.set(xlabel=xlabel, ylabel="share of time" if not i else None, ylim=(0, None)); ax.grid(axis="y")
-        ax.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda share, _: f"{100 * share:g}%"))
-    keys(fig, parts[0][1])
+        ax.set(xlabel=xlabel, ylabel="share of steps (%)" if not i else None, ylim=(0, None)); ax.grid(axis="y")
+        ax.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda share, _: f"{100 * share:g}"))
+    keys(fig)
     return fig
 
 # %% ../../nbs/73_eval.plots.ipynb #c031
@@ -217,16 +219,16 @@ def plot_profiles(
         for name, line in part.groupby("name", sort=False):
             ax.fill_between(line["threshold"], line["low"], line["high"], color=colour_of(name), alpha=0.15, lw=0)
             ax.plot(line["threshold"], line["value"], color=colour_of(name), label=label_of(name))
-        ax.set(xlabel=xlabel, ylabel="share of runs above" if not i else None, ylim=(0, 1.01)); ax.grid(axis="y")
-        ax.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda share, _: f"{100 * share:g}%"))
-    keys(fig, parts[0][1])
+        ax.set(xlabel=xlabel, ylabel="share of runs above (%)" if not i else None, ylim=(0, 1.01)); ax.grid(axis="y")
+        ax.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda share, _: f"{100 * share:g}"))
+    keys(fig)
     return fig
 
 # %% ../../nbs/73_eval.plots.ipynb #c034
 @styled
 def plot_terms(
     table: pd.DataFrame,   # columns panel, term, steps, value (mean over seeds)
-    ylabel: str = "reward per episode, by term",
+    ylabel: str = "reward per episode (tick × lot)",
 ) -> Figure:
     "Reward terms over training."
     need(table, "panel", "term", "steps", "value")
@@ -235,9 +237,9 @@ def plot_terms(
     for i, (_, ax, part) in enumerate(parts):
         for term, line in part.groupby("term", sort=False): ax.plot(line["steps"], line["value"], color=colours[term], label=label_of(term))
         ax.axhline(0, color="#bbbbbb", lw=0.8, zorder=0); ax.grid(axis="y")
-        ax.set(xlabel="environment steps", ylabel=ylabel if not i else None, xlim=(0, part["steps"].max()))
+        ax.set(xlabel="market steps", ylabel=ylabel if not i else None, xlim=(0, part["steps"].max()))
         ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(compact))
-    keys(fig, parts[0][1])
+    keys(fig)
     return fig
 
 # %% ../../nbs/73_eval.plots.ipynb #c037
@@ -262,7 +264,7 @@ def plot_episode(
     middle.step(path["step"], path["inventory"], where="post", color=COLOURS["mid"], lw=1); middle.axhline(0, color="#bbbbbb", lw=0.8, zorder=0)
     low.plot(path["step"], path["wealth"], color=COLOURS["learned"], lw=1.2); low.axhline(0, color="#bbbbbb", lw=0.8, zorder=0)
     top.set(ylabel="price (ticks)", ylim=(low_price, high_price)); middle.set(ylabel="inventory\n(lots)"); low.set(ylabel="wealth\n(tick × lot)", xlabel="step", xlim=(path["step"].min(), path["step"].max()))
-    fig.align_ylabels(); keys(fig, top)
+    fig.align_ylabels(); keys(fig)
     return fig
 
 # %% ../../nbs/73_eval.plots.ipynb #c038
@@ -286,7 +288,7 @@ def plot_speeds(
     need(table, "name", "value", "group")
     groups = list(dict.fromkeys(table["group"]))
     palette = dict(zip(groups, (COLOURS["learned"], COLOURS["random"], COLOURS["fixed_spread"], *SPARE)))
-    fig = Figure(figsize=(WIDTH, 0.7 + 0.21 * len(table)), layout="constrained")
+    fig = Figure(figsize=(WIDTH, 0.75 + 0.16 * len(table)), layout="constrained")
     ax = fig.subplots()
     for y, row in enumerate(table.itertuples()):
         ax.barh(y, row.value, color=palette[row.group], height=0.68)
