@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CLOSED_FORMS', 'UNTUNED', 'BaselinesConfig', 'maker_seat', 'fit_intensity', 'MarketFacts', 'market_facts', 'families',
-           'optimum', 'check_budget', 'tune_baseline', 'grid_ends']
+           'is_plain', 'optimum', 'check_budget', 'tune_baseline', 'grid_ends']
 
 # %% ../../nbs/40a_agents.tuning.ipynb #c002
 from collections.abc import Callable, Sequence
@@ -105,15 +105,21 @@ def families(market, facts: MarketFacts | None, cfg: BaselinesConfig) -> dict[st
 UNTUNED = {"random": Random(), "do_nothing": DoNothing()}
 
 # %% ../../nbs/40a_agents.tuning.ipynb #c018
+def is_plain(cfg) -> bool:
+    "Whether a market is one maker, one asset, and unit market orders as the only, independent flow."
+    market, flow, values = cfg.market, cfg.flow, cfg.fundamental
+    alone = (market.makers, market.takers, market.arbitrageurs, len(market.assets), cfg.replay.source, cfg.maker.latency_steps) == (1, 0, 0, 1, "synthetic", (0.0, 0.0))
+    one_regime = (len(cfg.regimes.states) == 1 or cfg.regimes.switch_probability == 0) and cfg.regimes.states[0].sell_share == 0.5
+    only_orders = flow.limit_rate == flow.initial_orders == flow.informed_markets == 0 and flow.size_max_lots == 1 and flow.hawkes is None and flow.sign_run_exponent is None
+    return alone and one_regime and only_orders and market.mid == "fundamental" and market.maker_rebate == 0 and values.common_share == 1 and values.permanent_impact_ticks == 0
+
 def optimum(market) -> RunningPenalty | None:
     "The best dealer for the market's objective, where the assumptions under which he is known hold exactly; else `None`."
     cfg, flow = market.cfg, market.cfg.flow
     if flow.market_reach_ticks is None: return None
-    plain = (cfg.market.mid == "fundamental" and cfg.market.makers == 1 and cfg.market.maker_rebate == 0 and cfg.fundamental.mean_reversion == 0 and (len(cfg.regimes.states) == 1 or cfg.regimes.switch_probability == 0)
-             and flow.limit_rate == flow.initial_orders == flow.informed_markets == 0 and flow.size_max_lots == 1)
-    if not plain: return None
-    intensity = cfg.regimes.states[0].intensity
-    return RunningPenalty(maker_seat(market, cfg.maker.max_size_lots), cfg.market.phi, 1 / flow.market_reach_ticks, flow.market_rate / 2 * intensity, rounding_ticks=0.5)
+    if not is_plain(cfg): return None
+    calm = cfg.regimes.states[0]
+    return RunningPenalty(maker_seat(market, cfg.maker.max_size_lots), cfg.market.phi, 1 / flow.market_reach_ticks, flow.market_rate / 2 * calm.intensity * calm.market_factor, rounding_ticks=0.5)
 
 # %% ../../nbs/40a_agents.tuning.ipynb #c020
 def check_budget(seeds: Sequence[int], steps: int) -> None:

@@ -6,9 +6,7 @@
 __all__ = ['draw_latencies', 'next_agent', 'begin_noise', 'next_noise', 'run_timed']
 
 # %% ../../nbs/31b_market.arrivals.ipynb #c002
-from numba import njit
-
-from ..compiled import inlined
+from ..compiled import compiled, inlined
 from ..flow.noise import RATE, doubles, floats, longs, message_count, next_arrival, next_uniform
 from ..flow.regimes import GAMMA, mix64, uniform
 from ..flow.replay import replay_rows
@@ -59,7 +57,7 @@ def next_noise(table, settings, asset, g, stream, now, left):
     return stream, now, 0
 
 # %% ../../nbs/31b_market.arrivals.ipynb #c010
-@njit
+@compiled
 def run_timed(b, a, table, settings, record, venue, actions, tape, log):
     "The messages and the agents' orders of one step in one asset, in the order of their times."
     c, m, asset, g = longs(settings), longs(record), longs(venue), doubles(venue)

@@ -9,11 +9,9 @@ __all__ = ['FLOW', 'KIND_LIMIT', 'KIND_CANCEL', 'KIND_MARKET', 'LOG_HEAD', 'best
            'run_recorded']
 
 # %% ../../nbs/31a_market.background.ipynb #c002
-from numba import njit
-
 from ..book.kernels import match, rest, shrink
 from ..book.memory import ASK, BASE, BID, CAPACITY, IDS, LEVEL, LEVELS, LIVE, ORDER0, OWNER, PREV, QTY, TAG, head, ld, ldw, level_node
-from ..compiled import inlined
+from ..compiled import compiled, inlined
 from ..flow.fundamental import FINE
 from ..flow.noise import (INFORMED_LIMIT, INFORMED_MARKET, LIMIT, MARKET, REACH, cancel_slot, doubles, is_informed, longs, market_reach, market_side,
                                        message_count, message_distance, message_side, message_size, run_length)
@@ -198,7 +196,7 @@ def draw_recorded(words, record) -> bool:
     longs(record)[M.start_stream] += GAMMA
     return is_injected(words, mix64(longs(record)[M.start_stream]))
 
-@njit
+@compiled
 def run_recorded(b, words, settings, record, venue, tape, log):
     "The recorded messages of one step in one asset."
     m = longs(record)
