@@ -140,7 +140,7 @@ def tune_baseline(
     "The best policy of a family. Raises `LiquidityGameError` for an unknown family, seeds that are none or stand twice, a market of more makers than one, or too few steps for one episode a trial and seed."
     check_budget(seeds, steps)
     probe = make_market(1)
-    if probe.n_agents != 1: raise LiquidityGameError(f"the market has {probe.n_agents} makers; a baseline is tuned in a market with one")
+    if probe.n_agents != 1: raise LiquidityGameError(f"the market has {probe.n_agents} agents; a baseline is tuned in a market with one, a maker")
     rows = min(64, max(1, steps // (10 * len(cfg.half_spread_ticks) * probe.episode_steps)))
     facts = market_facts(make_market(rows), cfg.half_spread_ticks, seeds[0]) if name in CLOSED_FORMS else None
     found, measured = families(probe, facts, cfg), facts.steps if facts else 0
