@@ -117,7 +117,7 @@ def reward_agent(record, settings, i, terms):
     sums[S.reward] += reward
     return reward
 
-# %% ../../nbs/30c_market.rewards.ipynb #c019
+# %% ../../nbs/30c_market.rewards.ipynb #c021
 EPISODE = ("reward", *REWARD_TERMS, "pnl", "objective", "inventory_sq", "steps", "fills", "volume", "spread_captured", "fees_paid", "rebates",
            "presence", "final_inventory", "target", "completed", "shortfall", "messages", "refused")  # money in ticks x lots; fees_paid: net of rebates; final_inventory: sum over assets
 

@@ -58,12 +58,15 @@ class MarketSettings:
             known = get_args(self.__dataclass_fields__[key].type)
             if getattr(self, key) not in known: raise ConfigError(f"{key} is {getattr(self, key)!r}; it is one of {', '.join(known)}")
         tariff(self.maker_rebate, "maker_rebate"), tariff(self.taker_fee, "taker_fee")
+        if self.maker_rebate > self.taker_fee: raise ConfigError(f"maker_rebate is {self.maker_rebate} and taker_fee {self.taker_fee}; a venue that pays more than it takes is paid for by nobody: two agents could trade with one another for ever")
+        if self.depth_levels >= self.levels: raise ConfigError(f"depth_levels is {self.depth_levels}; the window has {self.levels} prices")
         self.check_assets()
 
     def check_assets(self):
         if not isinstance(self.assets, tuple) or not 1 <= len(self.assets) <= 256 or len(set(self.assets)) < len(self.assets) or not all(isinstance(name, str) and name for name in self.assets):
             raise ConfigError(f"assets is {self.assets!r}; a list of 1 to 256 different names")
         ok = isinstance(self.pairs, tuple) and all(isinstance(pair, tuple) and len(pair) == 2 and all(type(a) is int and 0 <= a < len(self.assets) for a in pair) and pair[0] != pair[1] for pair in self.pairs)
+        if ok and len(set(self.pairs)) < len(self.pairs): raise ConfigError(f"pairs is {self.pairs!r}; a pair stands twice")
         if not ok: raise ConfigError(f"pairs is {self.pairs!r}; each pair names two different assets by number, 0 .. {len(self.assets) - 1}")
         if self.arbitrageurs and not self.pairs: raise ConfigError(f"pairs is {self.pairs!r}; {self.arbitrageurs} arbitrageurs need a pair of assets")
 
