@@ -116,7 +116,7 @@ class View:
 
     def _begin(self, seed: int | None):
         "Begin episodes; observations are in the market's buffer."
-        if seed is not None or not self.market.truncated.all(): self.market.reset(seed)
+        if seed is not None or not self.market.ready or not self.market.truncated.all(): self.market.reset(seed)
         self.market.truncated[:] = False
 
     def _seen(self, obs: np.ndarray, seat: Seat) -> np.ndarray | dict:
@@ -185,7 +185,7 @@ def step_all(self, actions: Mapping[str, np.ndarray]) -> tuple[dict, dict, dict,
     seen = self._by_agent((info["final_obs"] if ended else obs)[0].copy())
     infos = {agent: {"terms": dict(zip(REWARD_TERMS, row))} for agent, row in zip(agents, terms)}
     if ended:
-        for i, agent in enumerate(agents): infos[agent]["episode"] = {name: float(values[0, i]) for name, values in info["episode"].items()}
+        for i, agent in enumerate(agents): infos[agent]["totals"] = {name: float(values[0, i]) for name, values in info["episode"].items()}
         self.agents = []
     return seen, dict(zip(agents, rewards[0].tolist())), self._endless.copy(), dict.fromkeys(agents, ended), infos
 
@@ -199,11 +199,11 @@ class MarketParallelEnv(AllSeats, ParallelEnv):
     |---|---|
     | Agents | `possible_agents`: makers, takers, arbitrageurs as the configuration counts them: `maker`, or `maker_0`, `maker_1` |
     | Action spaces | `Box(-1, 1, (K,), float32)`: maker `bid_offset`, `ask_offset`, `size`; taker `direction_signal`, `size`; arbitrageur `direction_signal`, `close_signal`, `size` (`market.roles`) |
-    | Observation spaces | `vector`: `Box((F,), float32)`, columns `env.market.features`, relative to the mid and in ticks; `graph`: `Dict` of `nodes` (A, 18), `edges` (A, A), `market` (5,), `pairs` (P,) if there are pairs |
+    | Observation spaces | `vector`: `Box((F,), float32)`, columns `env.market.features`, relative to the mid and in ticks; `graph`: `Dict` of `nodes` (A, 18), `edges` (A, A), `market` (6,), `pairs` (P,) if there are pairs |
     | State | `state()`: all agents' vectors, one after another, (N F,) float32 |
     | Rewards | for each agent the sum of its terms `REWARD_TERMS`, weighted as its role's preset says (`market.rewards`) |
     | Endings | after `market.episode_steps` all agents are truncated; never terminated; then `agents` is empty until `reset` |
-    | `infos` | for each agent `terms`: name to weighted term of the step; at the end also `episode`: name to value (`market.rewards.EPISODE`) |
+    | `infos` | for each agent `terms`: name to weighted term of the step; at the end also `totals` of the episode: name to value (`market.rewards.EPISODE`) |
     | Rendering | `ansi` (text), `rgb_array` ((300 + 14 N + 6, 320 A, 3) uint8), all assets side by side; after the last step they show the book that the next episode begins with |
     | Arguments | a `configuration` of `params` (file or mapping), or `cfg` (a `MarketConfig`); `observation`, `render_mode` |
     | Errors | `BadAction` names agent and entry, nothing has moved; `MarketError`: not reset, or prices left the grid; `LiquidityGameError`: seed; `ConfigError` |
@@ -246,10 +246,10 @@ class RoleEnv(OneSeat, gymnasium.Env):
     | | |
     |---|---|
     | Action space | `Box(-1, 1, (K,), float32)`: maker `bid_offset`, `ask_offset`, `size`; taker `direction_signal`, `size`; arbitrageur `direction_signal`, `close_signal`, `size` (`market.roles`) |
-    | Observation space | `vector`: `Box((F,), float32)`, columns `env.seat.features`, relative to the mid and in ticks; `graph`: `Dict` of `nodes` (A, 18), `edges` (A, A), `market` (5,), `pairs` (P,) if there are pairs; `env.seat.see(obs).graph` is a `Data` |
+    | Observation space | `vector`: `Box((F,), float32)`, columns `env.seat.features`, relative to the mid and in ticks; `graph`: `Dict` of `nodes` (A, 18), `edges` (A, A), `market` (6,), `pairs` (P,) if there are pairs; `env.seat.see(obs).graph` is a `Data` |
     | Reward | sum of the agent's terms `REWARD_TERMS`, weighted as its role's preset says (`market.rewards`) |
     | Endings | after `market.episode_steps` truncated; never terminated |
-    | `info` | `terms`: name to weighted term of the step; at the end also `episode`: name to value (`market.rewards.EPISODE`) |
+    | `info` | `terms`: name to weighted term of the step; at the end also `totals` of the episode: name to value (`market.rewards.EPISODE`) |
     | Rendering | `ansi` (text), `rgb_array` ((300 + 14 N + 6, 320 A, 3) uint8), all assets side by side; after the last step they show the book that the next episode begins with |
     | Arguments | `agent` (its name); `policies`: agent to `Policy`; a `configuration` of `params` (file or mapping), or `cfg` (a `MarketConfig`); `observation`, `render_mode` |
     | Errors | `BadAction` names agent and entry, nothing has moved; `MarketError`: not reset, or prices left the grid; `LiquidityGameError`: seed, agent; `ConfigError` |
@@ -272,7 +272,7 @@ def step_one(self, action: np.ndarray) -> tuple[np.ndarray | dict, float, bool, 
     i = self.seat.number
     obs, rewards, _, truncated, info = self._advance(action, self.action_space.shape)
     ended, out = bool(truncated[0]), {"terms": dict(zip(REWARD_TERMS, info["terms"][0, i].tolist()))}
-    if ended: out["episode"] = {name: float(values[0, i]) for name, values in info["episode"].items()}
+    if ended: out["totals"] = {name: float(values[0, i]) for name, values in info["episode"].items()}
     return self._seen((info["final_obs"] if ended else obs)[0, i], self.seat), float(rewards[0, i]), False, ended, out
 
 RoleEnv.step = step_one
@@ -295,7 +295,7 @@ class MarketVectorEnv(OneSeat, VectorEnv):
     """`num_envs` markets, stepped by one compiled call; the same agent in each.
 
     Spaces of a row, rewards and endings as in `RoleEnv`; policies in the other seats are asked once for all rows. Autoreset: same step. `info`: `terms`, name to (B,); in steps in which rows end also
-    `final_obs` (B, F) or its parts, `final_info` with `episode`, name to (B,), and the masks `_final_obs`, `_final_info` of the rows that they are valid in. Arrays returned are copies. `render` returns a tuple,
+    `final_obs` (B, F) or its parts, `final_info` with `totals`, name to (B,), and the masks `_final_obs`, `_final_info` of the rows that they are valid in. Arrays returned are copies. `render` returns a tuple,
     one text or picture a row. Raises `BadAction`, naming the market, the agent and the entry, before anything has moved.
     """
     metadata = {"render_modes": RENDER_MODES, "render_fps": 10, "autoreset_mode": AutoresetMode.SAME_STEP}
@@ -322,7 +322,7 @@ def step_many(self, actions: np.ndarray) -> tuple[np.ndarray | dict, np.ndarray,
     out = {"terms": {name: info["terms"][:, i, j].copy() for j, name in enumerate(REWARD_TERMS)}}
     if truncated.any():
         out |= {"final_obs": self._seen(info["final_obs"][:, i], self.seat), "_final_obs": truncated.copy(), "_final_info": truncated.copy(),
-                "final_info": {"episode": {name: values[:, i].copy() for name, values in info["episode"].items()}}}
+                "final_info": {"totals": {name: values[:, i].copy() for name, values in info["episode"].items()}}}
     return self._seen(obs[:, i], self.seat), rewards[:, i].copy(), terminated.copy(), truncated.copy(), out
 
 MarketVectorEnv.step = step_many

@@ -65,8 +65,8 @@ def record_step(settings, record, tape, logs, log_words, t):
         log = longs(logs + 8*log_words*a)
         log[2] = t
         trade_asset(record, settings, a, table, settings, tape, log)
-    move_values(record, settings, table)
     change_regime(record, settings)
+    move_values(record, settings, table)
     m[M.time] += 1
     for a in range(c[C.n_assets]):
         if not measure_asset(record, settings, a): stopped = a + 1
