@@ -12,6 +12,7 @@ from pettingzoo.test import api_test, parallel_api_test
 from pettingzoo.utils import parallel_to_aec
 
 import liquidity_game.market.env as env
+from liquidity_game.config import load_params, override
 from liquidity_game.market.dynamics import MarketError
 from liquidity_game.market.faces import Idle, MakerAction, as_policy
 
