@@ -176,7 +176,7 @@ class MarketBatch(Buffers, Actions):
 
     def __reduce__(self): return MarketBatch, (self.cfg, self.batch, self.threads)
 
-# %% ../../nbs/32_market.dynamics.ipynb #c023
+# %% ../../nbs/32_market.dynamics.ipynb #c025
 def book_sides(book: np.ndarray, depth: int) -> list[np.ndarray]:  # bids, asks: (levels, 2) int64
     "Prices (ticks) and lots of a small record's levels, best first."
     head, links = book.view(np.int32), book.view(np.int16)
@@ -209,7 +209,7 @@ def look(
                 wealth=[sum(int(account[CASH]) + int(account[INVENTORY])*mid for account, mid in zip(accounts[:, i], mids))/FINE for i in range(market.n_agents)],
                 fees=[int(accounts[:, i, FEES].sum())/FINE for i in range(market.n_agents)], target=seats[:, S.target].tolist(), remaining=seats[:, S.remaining].tolist())
 
-# %% ../../nbs/32_market.dynamics.ipynb #c026
+# %% ../../nbs/32_market.dynamics.ipynb #c028
 def state_stamp(market: MarketBatch, arrays: Mapping[str, np.ndarray]) -> np.ndarray:  # (32,) uint8
     "Digest of the configuration and of the arrays of a state."
     digest = sha256(config_hash(market.cfg).encode())

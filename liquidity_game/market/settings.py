@@ -8,18 +8,18 @@ __all__ = ['PRICES', 'ROLES', 'MarketSettings', 'MarketConfig', 'tables', 'marke
 
 # %% ../../nbs/31c_market.settings.ipynb #c002
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ..book.memory import new_record
-from ..config import override, section
+from ..config import configured, section, within
 from ..flow.fundamental import FINE, FundamentalConfig, correlation, residual_factor
 from ..flow.noise import TABLE, FlowConfig, flow_table
-from ..flow.regimes import RegimesConfig, regime_thresholds, within
+from ..flow.regimes import RegimesConfig, regime_thresholds
 from ..flow.replay import ReplayConfig, count_starts, load_replay, replay_words
 from .ledger import tariff
 from .record import ARBITRAGEUR, MAKER, REWARD_TERMS, TAKER, C, P, layout
@@ -145,14 +145,11 @@ def market_config(
 def scenario(
     params: Mapping,           # the whole parameter file
     name: str,                 # one of its `configurations`
+    changes: Iterable[str] | Mapping[str, Any] = (),  # "section.key=value" each, or a mapping; they have the last word
     file: str = "params.yaml", # name for errors
 ) -> MarketConfig:
     "The market of a named configuration. Raises `ConfigError`."
-    known = params.get("configurations", {})
-    if not isinstance(known, Mapping): raise ConfigError(f"{file}: section 'configurations' is {known!r}; it maps names to changes")
-    if name not in known: raise ConfigError(f"{file}: no configuration {name!r}; known: {', '.join(known)}")
-    if not isinstance(known[name], Mapping): raise ConfigError(f"{file}: configurations.{name} is {known[name]!r}; it maps keys to values, {{}} for none")
-    return market_config(override(params, known[name], file), file)
+    return market_config(configured(params, name, changes, file), file)
 
 # %% ../../nbs/31c_market.settings.ipynb #c016
 def agent_words(cfg: MarketConfig, i: int) -> np.ndarray:  # (len(P),) int64

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['N_TERMS', 'N_STATS', 'follow', 'draw_shock', 'begin_own', 'move_values', 'change_regime', 'seed_book',
-           'seed_recorded', 'assign', 'draw_situation', 'reset_market', 'trade_asset', 'measure_asset', 'trade',
-           'finish', 'first_bad', 'step_rows', 'reset_rows']
+           'seed_recorded', 'assign', 'draw_situation', 'reset_market', 'trade_asset', 'measure_asset', 'end_trading',
+           'trade', 'finish', 'first_bad', 'step_rows', 'reset_rows']
 
 # %% ../../nbs/31d_market.step.ipynb #c002
 import numpy as np
@@ -186,18 +186,24 @@ def measure_asset(record, settings, a):
     return follow(b, asset, settings)
 
 @inlined
-def trade(record, settings, actions, tape, log):
-    "First half of a step: agents, background, fundamentals. Returns 0, or the number + 1 of an asset whose window of prices cannot follow."
-    c, m, stopped = longs(settings), longs(record), 0
-    table = c[C.flows] + c[C.flow_bytes]*m[M.regime]
-    if c[C.timed]: draw_latencies(record, settings)
-    for a in range(c[C.n_assets]): trade_asset(record, settings, a, table, actions, tape, log)
+def end_trading(record, settings, table):
+    "What follows when all have traded: regime, fundamentals, clock, averages. Returns 0, or the number + 1 of an asset whose window of prices cannot follow."
+    m, stopped = longs(record), 0
     change_regime(record, settings)
     move_values(record, settings, table)
     m[M.time] += 1
-    for a in range(c[C.n_assets]):
+    for a in range(longs(settings)[C.n_assets]):
         if not measure_asset(record, settings, a): stopped = a + 1
     return stopped
+
+@inlined
+def trade(record, settings, actions, tape, log):
+    "First half of a step: agents, background, fundamentals. Returns as `end_trading`."
+    c = longs(settings)
+    table = c[C.flows] + c[C.flow_bytes]*longs(record)[M.regime]
+    if c[C.timed]: draw_latencies(record, settings)
+    for a in range(c[C.n_assets]): trade_asset(record, settings, a, table, actions, tape, log)
+    return end_trading(record, settings, table)
 
 # %% ../../nbs/31d_market.step.ipynb #c015
 N_TERMS, N_STATS = len(REWARD_TERMS), len(EPISODE)
