@@ -12,6 +12,7 @@ from pettingzoo.test import api_test, parallel_api_test
 from pettingzoo.utils import parallel_to_aec
 
 import liquidity_game.market.env as env
+from liquidity_game.config import load_params, override
 from liquidity_game.market.dynamics import MarketError
 from liquidity_game.market.faces import Idle, MakerAction, as_policy
 
@@ -98,7 +99,11 @@ def test_gymnasium_wrappers(observation):
     counted = gymnasium.wrappers.vector.RecordEpisodeStatistics(gymnasium.make_vec("liquidity_game/MultiAssetGnnMaker-v0", num_envs=3, observation=observation))
     counted.reset(seed=1)
     for _ in range(200): *_, info = counted.step(counted.action_space.sample())
-    assert (info["episode"]["l"] == 200).all()
+    assert (info["episode"]["l"] == 200).all() and info["final_info"]["totals"]["steps"].tolist() == [200]*3
+    alone = gymnasium.wrappers.RecordEpisodeStatistics(make())
+    alone.reset(seed=1)
+    for _ in range(200): *_, info = alone.step(alone.action_space.sample())
+    assert info["episode"]["l"] == 200 and info["totals"]["steps"] == 200
 
 
 def test_row_with_policies_in_other_seats():
@@ -130,3 +135,21 @@ def test_import_without_torch():
     program = "import json, sys, liquidity_game.market.env; print(json.dumps(sorted({'torch', 'torch_geometric', 'matplotlib'} & set(sys.modules))))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
+
+
+def test_goes_on_after_a_market_has_stopped():
+    "A window that cannot follow its mid stops the market; the next reset begins anew, with and without a seed, even if it stopped in the first step of an episode."
+    wild = [dict(name="wild", weight=1, stress=1, volatility_ticks=90, intensity=1, size=1, spread_ticks=0)]
+    params = override(load_params(env.find_params()), {"market.mid": "fundamental", "market.episode_steps": 3, "regimes.states": wild})
+    one = env.RoleEnv("maker", configuration="single_maker", params=params)
+    stops = 0
+    for seed in (0, None, 1, None, None):
+        one.reset(seed=seed)
+        try:
+            for _ in range(40):
+                *_, truncated, _ = one.step(np.ones(3, np.float32))
+                if truncated: one.reset()
+        except env.MarketError as stopped:
+            assert "cannot follow" in str(stopped)
+            stops += 1
+    assert stops == 5

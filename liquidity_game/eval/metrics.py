@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['checked', 'number', 'span', 'objective', 'ratio', 'sharpe', 'sortino', 'value_at_risk', 'expected_shortfall',
-           'tail_start', 'max_drawdown', 'ruin', 'edge', 'per_lot', 'same_length', 'pnl_split', 'half_life', 'turnover',
-           'fill_ratio', 'summary']
+           'tail_start', 'max_drawdown', 'ruin', 'edge', 'per_lot', 'same_length', 'pnl_split', 'half_life',
+           'autocorrelation', 'turnover', 'fill_ratio', 'summary']
 
 # %% ../../nbs/70_eval.metrics.ipynb #c002
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
@@ -183,7 +183,20 @@ def half_life(
     slope = (inventory[:-1] * inventory[1:]).sum() / power
     return 0.0 if slope <= 0 else np.inf if slope >= 1 else float(np.log(2) / -np.log(slope))
 
-# %% ../../nbs/70_eval.metrics.ipynb #c038
+# %% ../../nbs/70_eval.metrics.ipynb #c035
+def autocorrelation(
+    series,      # (T,): a number for each event or step
+    lags: int,
+) -> np.ndarray: # (lags,): at lags 1, 2, ...; NaN for a series that does not vary
+    "How far a series remembers itself: mean product of deviations from the mean at a distance, over their mean square. Raises `LiquidityGameError` for fewer than lags + 2 numbers."
+    if isinstance(lags, (bool, np.bool_)) or not isinstance(lags, Integral) or lags < 1: raise LiquidityGameError(f"lags is {lags!r}; it is a whole number, 1 or more")
+    series = checked(series, "series", lags + 2)
+    series = series - series.mean()
+    power = (series**2).mean()
+    if not power: return np.full(lags, np.nan)
+    return np.array([(series[lag:] * series[:-lag]).mean() for lag in range(1, lags + 1)]) / power
+
+# %% ../../nbs/70_eval.metrics.ipynb #c041
 def turnover(
     volume,      # lots traded, all episodes together
     inventory,   # (T,) or (T, B): lots after each step of the same episodes
@@ -203,7 +216,7 @@ def fill_ratio(
         raise LiquidityGameError(f"filled is {filled}, quoted is {quoted}; 0 <= filled <= quoted")
     return filled / quoted if quoted else np.nan
 
-# %% ../../nbs/70_eval.metrics.ipynb #c041
+# %% ../../nbs/70_eval.metrics.ipynb #c044
 def summary(
     episodes: pd.DataFrame,  # one row an episode: pnl, inventory_sq, steps, volume and whatever else is additive
     phi: float,              # price of inventory in the objective

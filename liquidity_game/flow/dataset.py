@@ -128,6 +128,7 @@ def read_info(folder: str | Path) -> DatasetInfo:
         found = json.loads(path.read_text(encoding="utf-8"))
         info = DatasetInfo(**{f: tuple(found[f]) if f in ("assets", "regimes") else found[f] for f in DatasetInfo.__dataclass_fields__})
     except OSError as e: raise DatasetError(f"{path}: cannot be read: {e.strerror}; a folder without it holds no finished data set") from None
+    except RecursionError: raise DatasetError(f"{path}: nested too deeply to be a schema") from None
     except (ValueError, TypeError, KeyError) as e: raise DatasetError(f"{path}: {f'{e} is missing' if isinstance(e, KeyError) else e}") from None
     for key, value in schema_of(info).items():
         if key != "about" and found.get(key) != value: raise DatasetError(f"{path}: {key!r} is not what this version writes; write the data set again")

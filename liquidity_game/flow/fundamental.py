@@ -18,7 +18,8 @@ from scipy.optimize import brentq
 from scipy.special import dawsn, erfi
 
 from ..compiled import inlined
-from .regimes import RegimeConfig, uniform, within
+from ..config import within
+from .regimes import RegimeConfig, uniform
 from ..types import ConfigError
 
 # %% ../../nbs/21_flow.fundamental.ipynb #c005

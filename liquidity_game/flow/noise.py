@@ -19,8 +19,9 @@ from scipy.special import gammaincc
 
 from ..book.memory import pointer_to
 from ..compiled import inlined
+from ..config import within
 from .fundamental import FINE, FundamentalConfig, move_scales
-from .regimes import GAMMA, RegimeConfig, bits, lookup, mix64, thresholds, uniform, within
+from .regimes import GAMMA, RegimeConfig, bits, lookup, mix64, thresholds, uniform
 from ..types import ConfigError
 
 # %% ../../nbs/22_flow.noise.ipynb #c005
@@ -32,7 +33,7 @@ class HawkesConfig:
 
     def __post_init__(self):
         within(self, branching=(0, 1), decay=(1e-6, 10**4))
-        if self.branching == 1: raise ConfigError("branching is 1; each message would bring about another for ever, it is below 1")
+        if self.branching == 1: raise ConfigError("branching is 1; it is below 1, or each message would bring about another, for ever")
 
 # %% ../../nbs/22_flow.noise.ipynb #c006
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from ..compiled import inlined
 from .dataset import read_info, scan
 from .fundamental import FINE
 from .noise import longs, octets
-from .regimes import bits, within
+from ..config import within
+from .regimes import bits
 from .schema import DatasetInfo, check_complete
 from ..types import ConfigError
 

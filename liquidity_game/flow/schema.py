@@ -50,7 +50,7 @@ SCHEMA = {  # table -> its columns
         Column("order_id", "int64", "", "the order; of a cancellation the order that it took out", 1, 2**63 - 1)),
     "depth_profiles": (
         ASSET, STEP, SIDE, Column("ticks_from_best", "int16", "ticks", "distance from the best price of the side, outwards", 0, 2**15 - 1),
-        Column("qty_lots", "int32", "lots", "lots that rest at that price")),
+        Column("qty_lots", "int32", "lots", "lots that rest at that price", 0, 2**24)),
     "fundamentals": (
         ASSET, STEP, Column("fundamental_ticks", "double", "ticks", "what the asset is worth; a multiple of 1e-6", -2**31),
         Column("mid_ticks", "double", "ticks", "reference price; a multiple of 1e-6", 0),

@@ -22,7 +22,7 @@ from .ledger import ACCOUNT, CASH, FEES, INVENTORY
 from .record import QUOTE, QUOTES, REWARD_TERMS, SEAT, A, M, Q, S
 from .rewards import EPISODE
 from .roles import ENTRIES, N_ACTIONS
-from .settings import ROLES, Compiled, MarketConfig
+from .settings import PRICES, ROLES, Compiled, MarketConfig
 from .step import N_STATS, N_TERMS, reset_rows, step_rows
 from ..types import BadAction, LiquidityGameError, stream_states
 
@@ -105,8 +105,9 @@ class Actions:
             raise BadAction(f"market {row}, agent {self.agents[agent]!r}: entry {name!r} is {actions[row, agent, entry]}; entries lie in -1 .. 1. No market has moved")
         self.ready, (row, asset) = False, divmod(-code - 1, self.n_assets)
         mid, value = self.words("asset", asset)[row, [A.mid, A.value]] / FINE
-        raise MarketError(f"market {row}, {self.cfg.market.assets[asset]}: the window of {self.cfg.market.levels} prices cannot follow the mid to {mid:g} ticks (fundamental {value:g}, "
-                          f"prices are 1 tick or more); the batch has stopped, reset it")
+        self.truncated[:], half = False, self.cfg.market.levels // 2
+        raise MarketError(f"market {row}, {self.cfg.market.assets[asset]}: the window of {2*half} prices cannot follow the mid to {mid:.1f} ticks (fundamental {value:.1f}): "
+                          f"it stays within {half} ticks of 1 and of {PRICES[1]:,}, and no order may be left outside; the batch has stopped, reset it")
 
 # %% ../../nbs/32_market.dynamics.ipynb #c009
 class MarketBatch(Buffers, Actions):
@@ -146,13 +147,16 @@ class MarketBatch(Buffers, Actions):
         return self.obs
 
     def _seed(self, seed: int, first: int):
-        "Every random stream has a name; an asset more, or an option, does not shift the draws of another."
+        "Every random stream has a name, and every agent and asset its own: one more of them, or a latency, shifts nobody's draws."
         draw = lambda name, *number: stream_states(seed, self.batch, name, *number, first=first).view(np.int64)
         market = self.words("market")
-        for at, name in ((M.regime_stream, "regime"), (M.common_stream, "common"), (M.latency_stream, "latency"), (M.mandate_stream, "mandate"), (M.start_stream, "start")): market[:, at] = draw(name)
+        for at, name in ((M.regime_stream, "regime"), (M.common_stream, "common"), (M.start_stream, "start")): market[:, at] = draw(name)
+        seats = self.words("seats").reshape(self.batch, self.n_agents, SEAT)
+        for i, role in enumerate(self.roles):
+            for at, name in ((S.latency_stream, "latency"), (S.mandate_stream, "mandate")): seats[:, i, at] = draw(name, role, i - self.roles.index(role))
         for a in range(self.n_assets):
             asset, number = self.words("asset", a), (a,) if a else ()
-            asset[:, A.flow_stream], asset[:, A.value_stream] = draw("noise", *number), draw("fundamental", *number)
+            for at, name in ((A.flow_stream, "noise"), (A.value_stream, "fundamental"), (A.clock_stream, "clock"), (A.inject_stream, "recorded")): asset[:, at] = draw(name, *number)
 
     def step(self,
         actions: np.ndarray,  # (B, N, K) float32 in -1 .. 1
@@ -172,7 +176,7 @@ class MarketBatch(Buffers, Actions):
 
     def __reduce__(self): return MarketBatch, (self.cfg, self.batch, self.threads)
 
-# %% ../../nbs/32_market.dynamics.ipynb #c017
+# %% ../../nbs/32_market.dynamics.ipynb #c025
 def book_sides(book: np.ndarray, depth: int) -> list[np.ndarray]:  # bids, asks: (levels, 2) int64
     "Prices (ticks) and lots of a small record's levels, best first."
     head, links = book.view(np.int32), book.view(np.int16)
@@ -205,7 +209,7 @@ def look(
                 wealth=[sum(int(account[CASH]) + int(account[INVENTORY])*mid for account, mid in zip(accounts[:, i], mids))/FINE for i in range(market.n_agents)],
                 fees=[int(accounts[:, i, FEES].sum())/FINE for i in range(market.n_agents)], target=seats[:, S.target].tolist(), remaining=seats[:, S.remaining].tolist())
 
-# %% ../../nbs/32_market.dynamics.ipynb #c020
+# %% ../../nbs/32_market.dynamics.ipynb #c028
 def state_stamp(market: MarketBatch, arrays: Mapping[str, np.ndarray]) -> np.ndarray:  # (32,) uint8
     "Digest of the configuration and of the arrays of a state."
     digest = sha256(config_hash(market.cfg).encode())

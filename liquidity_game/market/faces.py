@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ACTIONS', 'ASSET_COLUMNS', 'TypedAction', 'share_entry', 'MakerAction', 'TakerAction', 'ArbitrageAction', 'Named',
-           'Seat', 'flat', 'PolicyInput', 'market_seats', 'find_seat', 'FacePolicy', 'as_policy', 'Idle', 'fill',
-           'joint_action', 'idle_actions']
+           'Seat', 'flat', 'PolicyInput', 'market_seats', 'find_seat', 'FacePolicy', 'as_policy', 'seated', 'Idle',
+           'fill', 'joint_action', 'idle_actions']
 
 # %% ../../nbs/33a_market.faces.ipynb #c002
 from collections.abc import Callable, Iterator, Mapping
@@ -180,7 +180,8 @@ class Seat:
         "One observation with names. Raises `LiquidityGameError` for a wrong shape."
         row = flat(obs, self.layout)
         if row.shape == (self.layout.n_features,): return PolicyInput(row, self, rng)
-        raise LiquidityGameError(f"agent {self.agent!r}: observation of shape {row.shape}; expected ({self.layout.n_features},)")
+        several = ", one row of an array of markets" if row.ndim == 2 else ""
+        raise LiquidityGameError(f"agent {self.agent!r}: observation of shape {row.shape}; expected ({self.layout.n_features},){several}")
 
 # %% ../../nbs/33a_market.faces.ipynb #c023
 def flat(
@@ -247,11 +248,24 @@ def as_policy(
     function: Callable[[PolicyInput], TypedAction],
     seat: Seat,
 ) -> FacePolicy:
-    "A `Policy` of the batch path from a function written for people."
+    "A `Policy` of the batch path from a function written for people. Raises `LiquidityGameError`."
+    if not isinstance(seat, Seat): raise LiquidityGameError(f"seat is {short(seat)}; it is a Seat, as in the `seats` of an environment, or from find_seat(market, agent)")
     if not callable(function): raise LiquidityGameError(f"the policy is {short(function)}; it is a function from PolicyInput to {ACTIONS[seat.role].__name__}")
     return FacePolicy(function, seat)
 
-# %% ../../nbs/33a_market.faces.ipynb #c030
+# %% ../../nbs/33a_market.faces.ipynb #c029
+def seated(
+    policy: Policy | Callable[[PolicyInput], TypedAction],
+    seat: Seat,
+) -> Policy:
+    "The policy itself, or a function written for people as a policy. Raises `LiquidityGameError` for what is neither, and for a function that was given a seat which sees something else."
+    if isinstance(policy, FacePolicy) and (policy.seat.role, policy.seat.layout.names) != (seat.role, seat.layout.names):
+        raise LiquidityGameError(f"agent {seat.agent!r}, {seat.role}, {len(seat.layout.names)} columns: the policy was made for {policy.seat.agent!r}, {policy.seat.role}, {len(policy.seat.layout.names)} columns")
+    if isinstance(policy, Policy): return policy
+    if callable(policy): return as_policy(policy, seat)
+    raise LiquidityGameError(f"agent {seat.agent!r}: the policy is {short(policy)}; it has act(obs, rng), or is a function from PolicyInput to {ACTIONS[seat.role].__name__}")
+
+# %% ../../nbs/33a_market.faces.ipynb #c031
 @dataclass(frozen=True)
 class Idle:
     "Waits: no quotes, no orders."
@@ -262,7 +276,7 @@ class Idle:
         rows = next(iter(obs.values())) if isinstance(obs, Mapping) else obs
         return np.tile(ACTIONS[self.role].wait().array(), (len(rows), 1))
 
-# %% ../../nbs/33a_market.faces.ipynb #c032
+# %% ../../nbs/33a_market.faces.ipynb #c033
 def fill(
     actions: np.ndarray,            # (B, N, 3) float32: this seat's entries are written
     seat: Seat,
@@ -276,7 +290,7 @@ def fill(
         raise BadAction(f"agent {seat.agent!r}: the policy returned an array of shape {own.shape} and dtype {own.dtype}; expected real numbers of shape ({len(obs)}, {k}): {', '.join(seat.entries)}")
     actions[:, seat.number, :k] = own[:, :k]
 
-# %% ../../nbs/33a_market.faces.ipynb #c033
+# %% ../../nbs/33a_market.faces.ipynb #c034
 def joint_action(
     market: MarketBatch,
     policies: Mapping[str, Policy],            # by agent; those left out wait

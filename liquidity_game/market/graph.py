@@ -22,7 +22,7 @@ class GraphBatch(NamedTuple):
     "Observations of one agent in B markets as graphs, in dense arrays."
     nodes: np.ndarray   # (B, A, 18) float32: NODE_FEATURES
     edges: np.ndarray   # (1, A, A) float32: correlations, 0 on the diagonal
-    market: np.ndarray  # (B, 5) float32: MARKET_FEATURES
+    market: np.ndarray  # (B, 6) float32: MARKET_FEATURES
     pairs: np.ndarray   # (B, P) float32: pair spreads
 
 # %% ../../nbs/33_market.graph.ipynb #c008
@@ -53,7 +53,7 @@ def graph_data(
     weights: np.ndarray,      # (A, A) float32, see `edge_weights`
     assets: Sequence[str],    # names of the nodes
 ):                            # torch_geometric.data.Data
-    """One observation as a graph: `x` (A, 18), `edge_index` (2, A(A-1)) of all ordered pairs of different assets, `edge_attr` (A(A-1), 1), `market` (1, 5), `pairs` (1, P), `assets` (names of nodes),
+    """One observation as a graph: `x` (A, 18), `edge_index` (2, A(A-1)) of all ordered pairs of different assets, `edge_attr` (A(A-1), 1), `market` (1, 6), `pairs` (1, P), `assets` (names of nodes),
     `features` (names of columns). Holds copies. Raises `LiquidityGameError` for another shape."""
     import torch
     from torch_geometric.data import Data

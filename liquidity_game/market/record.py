@@ -20,14 +20,15 @@ def words(names: str):
     "Names of consecutive words, as a tuple of their positions with those names."
     return namedtuple("Words", names)(*range(len(names.split())))
 
-M = words("regime_stream common_stream latency_stream mandate_stream start_stream time regime common messages refused total start")
-A = words("flow_stream value_stream value residual impact mid last_mid traded run_left run_side shift "  # prices in fine units, `shift` in ticks
+M = words("regime_stream common_stream start_stream time regime common messages refused total start")
+A = words("flow_stream value_stream clock_stream inject_stream value residual impact mid last_mid traded run_left run_side shift "  # prices in fine units, `shift` in ticks
           "shock signed_flow variance excitation")                                                       # float64
 Q = words("bid_node bid_price bid_left ask_node ask_price ask_left sides")                               # link (0: none), ticks, lots left; sides quoted when the flow came
 
 # %% ../../nbs/30a_market.record.ipynb #c006
 REWARD_TERMS = ("delta_mtm", "fees", "inventory", "liquidity", "delay", "completion", "unhedged", "leverage", "close_bonus")
-S = words("wealth paid presence inventory_sq gross target remaining arrival_mid "  # int64: what the last step left behind, lots and fine units
+S = words("latency_stream mandate_stream "                                           # they go on from episode to episode
+          "wealth paid presence inventory_sq gross target remaining arrival_mid "  # int64: what the last step left behind, lots and fine units
           "arrival reward " + " ".join(REWARD_TERMS))                              # float64: time of arrival within the step; sums over the episode
 SEAT, QUOTES, QUOTE = len(S), len(Q), Q.ask_node - Q.bid_node  # QUOTE: from a word of the bid to the same of the offer
 

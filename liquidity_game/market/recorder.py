@@ -25,7 +25,7 @@ from .background import FLOW, KIND_CANCEL, KIND_LIMIT, LOG_HEAD, log_message
 from .dynamics import MarketBatch, MarketError, whole
 from .record import A, C, M
 from .settings import MarketConfig
-from .step import change_regime, measure_asset, move_values, trade_asset
+from .step import end_trading, trade_asset
 
 # %% ../../nbs/32a_market.recorder.ipynb #c005
 @njit
@@ -59,18 +59,13 @@ ROWS, MARGIN, CHUNK = 32_768, 8_192, 2_048  # rows of a log, free rows with whic
 @njit
 def record_step(settings, record, tape, logs, log_words, t):
     "One step with all messages logged. Returns 0, or the number + 1 of an asset whose window of prices cannot follow."
-    c, m, stopped = longs(settings), longs(record), 0
-    table = c[C.flows] + c[C.flow_bytes]*m[M.regime]
+    c = longs(settings)
+    table = c[C.flows] + c[C.flow_bytes]*longs(record)[M.regime]
     for a in range(c[C.n_assets]):
         log = longs(logs + 8*log_words*a)
         log[2] = t
         trade_asset(record, settings, a, table, settings, tape, log)
-    move_values(record, settings, table)
-    change_regime(record, settings)
-    m[M.time] += 1
-    for a in range(c[C.n_assets]):
-        if not measure_asset(record, settings, a): stopped = a + 1
-    return stopped
+    return end_trading(record, settings, table)
 
 # %% ../../nbs/32a_market.recorder.ipynb #c008
 @compiled
@@ -122,6 +117,7 @@ class Recorder:
         depth: int,          # ticks from the best price in a depth profile
         every: int,          # steps between depth profiles
     ):
+        if not isinstance(cfg, MarketConfig): raise MarketError(f"cfg is of type {type(cfg).__name__}; it is a MarketConfig, as market.settings.scenario makes it")
         if cfg.replay.source != "synthetic": raise MarketError(f"replay.source is {cfg.replay.source!r}; what is recorded is synthetic flow, whose fundamentals and correlations are known")
         self.cfg, self.depth, self.every = cfg, whole("depth", depth, 1, cfg.market.levels), whole("every", every)
         self.market, n = MarketBatch(replace(cfg, market=replace(cfg.market, makers=0, takers=0, arbitrageurs=0)), 1), len(cfg.market.assets)
@@ -175,7 +171,8 @@ def record_flow(
     every: int = 10,              # steps between depth profiles
     rows_per_group: int = 65_536, # rows of an asset that are read together
 ) -> DatasetInfo:
-    "Record the background market as a data set (tables: `flow.schema`). The same arguments give the same bytes. Raises `LiquidityGameError`; then there is no data set."
+    """Record the background market as a data set (tables: `flow.schema`; `flow.dataset.load_table` reads them). The same arguments give the same bytes.
+    To be replayed in episodes of T steps it needs more than T. Raises `LiquidityGameError`; then there is no data set."""
     steps, recorder = whole("steps", steps), Recorder(cfg, seed, depth, every)
     info = DatasetInfo(cfg.market.assets, tuple(regime.name for regime in cfg.regimes.states), steps, recorder.depth, recorder.every,
                        about=dict(source="liquidity_game.market.recorder: background flow without agents", seed=int(seed), market=resolved(cfg)))

@@ -15,7 +15,7 @@ from numba import njit
 from ..compiled import inlined
 from ..flow.fundamental import FINE
 from ..flow.noise import doubles, longs
-from ..flow.regimes import within
+from ..config import within
 from .ledger import ACCOUNT, CAPTURED, CASH, FEES, FILLS, INVENTORY, REBATES, VOLUME
 from .record import ARBITRAGEUR, MAKER, QUOTES, REWARD_TERMS, SEAT, TAKER, A, C, M, P, Q, S
 
@@ -23,15 +23,15 @@ from .record import ARBITRAGEUR, MAKER, QUOTES, REWARD_TERMS, SEAT, TAKER, A, C,
 @dataclass(frozen=True)
 class RewardWeights:
     "One preset: coefficients of the reward's named terms (those left out are 0), and what two of them refer to."
-    delta_mtm: float = 0.0
-    fees: float = 0.0
-    inventory: float = 0.0
-    liquidity: float = 0.0
-    delay: float = 0.0
-    completion: float = 0.0
-    unhedged: float = 0.0
-    leverage: float = 0.0
-    close_bonus: float = 0.0
+    delta_mtm: float = 0.0    # change of wealth marked to mid, before fees
+    fees: float = 0.0         # rebates received less fees paid
+    inventory: float = 0.0    # -sum of squared inventories
+    liquidity: float = 0.0    # maker: share of sides quoted
+    delay: float = 0.0        # taker: -lots of the mandate that remain
+    completion: float = 0.0   # taker: lots by which the mandate has shrunk
+    unhedged: float = 0.0     # arbitrageur: -lots held
+    leverage: float = 0.0     # arbitrageur: -lots held beyond leverage_lots
+    close_bonus: float = 0.0  # arbitrageur: lots closed
     obligation: bool = False  # a taker's mandate is marked to mid as a debt, and its inventory is the distance to it
     net: bool = False         # an arbitrageur's unhedged term charges the net position
 
@@ -117,7 +117,7 @@ def reward_agent(record, settings, i, terms):
     sums[S.reward] += reward
     return reward
 
-# %% ../../nbs/30c_market.rewards.ipynb #c019
+# %% ../../nbs/30c_market.rewards.ipynb #c021
 EPISODE = ("reward", *REWARD_TERMS, "pnl", "objective", "inventory_sq", "steps", "fills", "volume", "spread_captured", "fees_paid", "rebates",
            "presence", "final_inventory", "target", "completed", "shortfall", "messages", "refused")  # money in ticks x lots; fees_paid: net of rebates; final_inventory: sum over assets
 

@@ -18,7 +18,7 @@ from ..book.memory import ASK, BASE, BID, LEVELS, head, load64
 from ..compiled import inlined
 from ..flow.fundamental import FINE
 from ..flow.noise import doubles, longs
-from ..flow.regimes import within
+from ..config import within
 from .ledger import ACCOUNT, INVENTORY, settle
 from .record import MAKER, QUOTE, QUOTES, TAKER, A, C, P, Q
 from .rewards import RewardWeights

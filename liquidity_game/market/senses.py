@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['MARKET_FEATURES', 'ASSET_FEATURES', 'N_MARKET', 'N_ASSET', 'FIRST_SHARED', 'FIRST_QUOTE', 'ObservationLayout',
-           'lots_ahead', 'depth_near', 'observe_asset', 'observe_own', 'mean_move', 'observe_market', 'observe']
+           'lots_ahead', 'depth_near', 'observe_asset', 'observe_own', 'mean_move', 'cash_held', 'observe_market',
+           'observe']
 
 # %% ../../nbs/30d_market.senses.ipynb #c002
 from dataclasses import dataclass
@@ -15,12 +16,12 @@ from ..book.memory import ASK, BID, LEVELS, ORDER0, PREV, QTY, head, ld, ldw, le
 from ..compiled import inlined
 from ..flow.fundamental import FINE
 from ..flow.noise import STRESS, doubles, floats, longs
-from .ledger import ACCOUNT, INVENTORY
+from .ledger import ACCOUNT, CASH, INVENTORY
 from .record import MAKER, QUOTE, QUOTES, SEAT, A, C, M, P, Q, S
 from ..types import LiquidityGameError
 
 # %% ../../nbs/30d_market.senses.ipynb #c005
-MARKET_FEATURES = ("time_left", "pnl", "stress", "target", "remaining")
+MARKET_FEATURES = ("time_left", "pnl", "cash", "stress", "target", "remaining")
 ASSET_FEATURES = ("inventory", "mid", "spread", "imbalance", "bid_best", "ask_best", "bid_depth", "ask_depth", "flow", "volatility", "return",
                   "bid_offset", "ask_offset", "bid_size", "ask_size", "bid_ahead", "ask_ahead")
 N_MARKET, N_ASSET, FIRST_SHARED, FIRST_QUOTE = len(MARKET_FEATURES), len(ASSET_FEATURES), 1, 11
@@ -42,7 +43,7 @@ class ObservationLayout:
 
     def split(self,
         obs: np.ndarray,  # (..., F)
-    ) -> tuple:           # (..., 5) market, (..., A, 17) assets, (..., pairs): views
+    ) -> tuple:           # (..., 6) market, (..., A, 17) assets, (..., pairs): views
         "The three blocks. Raises `LiquidityGameError` for another number of columns."
         if obs.shape[-1] != self.n_features: raise LiquidityGameError(f"observations have {obs.shape[-1]} columns; {self.n_assets} assets and {self.n_pairs} pairs have {self.n_features}")
         end = N_MARKET + N_ASSET*self.n_assets
@@ -109,12 +110,23 @@ def mean_move(record, settings):
     return total / c[C.n_assets]
 
 @inlined
+def cash_held(record, settings, i):
+    "Cash of agent i after fees, with its inventories at the initial price (fine units)."
+    c, total = longs(settings), 0
+    for a in range(c[C.n_assets]):
+        account = longs(record + c[C.venues] + c[C.venue_bytes]*a + c[C.accounts] + 8*ACCOUNT*(i + 1))
+        total += account[CASH] + account[INVENTORY]*c[C.price0]*FINE
+    return total
+
+@inlined
 def observe_market(record, settings, i, stress, row):
     "What agent i sees of the market, and the spreads of the pairs."
     c, f, m, pairs = longs(settings), doubles(settings), longs(record), longs(longs(settings)[C.pairs])
-    seat, g = longs(record + c[C.seats] + 8*SEAT*i), doubles(c[C.agents] + 8*len(P)*i)
-    row[0], row[1], row[2] = 1.0 - m[M.time]/c[C.episode_steps], seat[S.wealth]*f[C.per_fine]*g[P.per_inventory], stress
-    row[3], row[4] = seat[S.target]*g[P.per_target], seat[S.remaining]*g[P.per_target]
+    seat, agent = longs(record + c[C.seats] + 8*SEAT*i), c[C.agents] + 8*len(P)*i
+    g, gain = doubles(agent), seat[S.wealth] + longs(agent)[P.obligation]*seat[S.target]*seat[S.arrival_mid]  # a debt is counted from the mid on arrival
+    unit = f[C.per_fine]*g[P.per_inventory]
+    row[0], row[1], row[2], row[3] = 1.0 - m[M.time]/c[C.episode_steps], gain*unit, cash_held(record, settings, i)*unit, stress
+    row[4], row[5] = seat[S.target]*g[P.per_target], seat[S.remaining]*g[P.per_target]
     for p in range(c[C.n_pairs]):
         one, other = longs(record + c[C.venues] + c[C.venue_bytes]*pairs[2*p])[A.mid], longs(record + c[C.venues] + c[C.venue_bytes]*pairs[2*p + 1])[A.mid]
         row[N_MARKET + N_ASSET*c[C.n_assets] + p] = (one - other)*f[C.per_fine]

@@ -8,18 +8,18 @@ __all__ = ['PRICES', 'ROLES', 'MarketSettings', 'MarketConfig', 'tables', 'marke
 
 # %% ../../nbs/31c_market.settings.ipynb #c002
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ..book.memory import new_record
-from ..config import override, section
+from ..config import configured, section, within
 from ..flow.fundamental import FINE, FundamentalConfig, correlation, residual_factor
 from ..flow.noise import TABLE, FlowConfig, flow_table
-from ..flow.regimes import RegimesConfig, regime_thresholds, within
+from ..flow.regimes import RegimesConfig, regime_thresholds
 from ..flow.replay import ReplayConfig, count_starts, load_replay, replay_words
 from .ledger import tariff
 from .record import ARBITRAGEUR, MAKER, REWARD_TERMS, TAKER, C, P, layout
@@ -58,12 +58,15 @@ class MarketSettings:
             known = get_args(self.__dataclass_fields__[key].type)
             if getattr(self, key) not in known: raise ConfigError(f"{key} is {getattr(self, key)!r}; it is one of {', '.join(known)}")
         tariff(self.maker_rebate, "maker_rebate"), tariff(self.taker_fee, "taker_fee")
+        if self.maker_rebate > self.taker_fee: raise ConfigError(f"maker_rebate is {self.maker_rebate} and taker_fee {self.taker_fee}; a venue that pays more than it takes is paid for by nobody: two agents could trade with one another for ever")
+        if self.depth_levels >= self.levels: raise ConfigError(f"depth_levels is {self.depth_levels}; the window has {self.levels} prices")
         self.check_assets()
 
     def check_assets(self):
         if not isinstance(self.assets, tuple) or not 1 <= len(self.assets) <= 256 or len(set(self.assets)) < len(self.assets) or not all(isinstance(name, str) and name for name in self.assets):
             raise ConfigError(f"assets is {self.assets!r}; a list of 1 to 256 different names")
         ok = isinstance(self.pairs, tuple) and all(isinstance(pair, tuple) and len(pair) == 2 and all(type(a) is int and 0 <= a < len(self.assets) for a in pair) and pair[0] != pair[1] for pair in self.pairs)
+        if ok and len(set(self.pairs)) < len(self.pairs): raise ConfigError(f"pairs is {self.pairs!r}; a pair stands twice")
         if not ok: raise ConfigError(f"pairs is {self.pairs!r}; each pair names two different assets by number, 0 .. {len(self.assets) - 1}")
         if self.arbitrageurs and not self.pairs: raise ConfigError(f"pairs is {self.pairs!r}; {self.arbitrageurs} arbitrageurs need a pair of assets")
 
@@ -142,14 +145,11 @@ def market_config(
 def scenario(
     params: Mapping,           # the whole parameter file
     name: str,                 # one of its `configurations`
+    changes: Iterable[str] | Mapping[str, Any] = (),  # "section.key=value" each, or a mapping; they have the last word
     file: str = "params.yaml", # name for errors
 ) -> MarketConfig:
     "The market of a named configuration. Raises `ConfigError`."
-    known = params.get("configurations", {})
-    if not isinstance(known, Mapping): raise ConfigError(f"{file}: section 'configurations' is {known!r}; it maps names to changes")
-    if name not in known: raise ConfigError(f"{file}: no configuration {name!r}; known: {', '.join(known)}")
-    if not isinstance(known[name], Mapping): raise ConfigError(f"{file}: configurations.{name} is {known[name]!r}; it maps keys to values, {{}} for none")
-    return market_config(override(params, known[name], file), file)
+    return market_config(configured(params, name, changes, file), file)
 
 # %% ../../nbs/31c_market.settings.ipynb #c016
 def agent_words(cfg: MarketConfig, i: int) -> np.ndarray:  # (len(P),) int64
