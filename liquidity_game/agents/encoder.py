@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.numpy import load_file, save
-from torch_geometric.nn import DenseGATConv, DenseSAGEConv
 
 from .policy import Moments, PolicyError, check_size, fit, normalise, write_atomic
 from ..types import random_stream
@@ -75,6 +74,7 @@ def draw_weights(module: torch.nn.Module, rng: np.random.Generator) -> None:
 
 def layer_of(spec: EncoderSpec, fan_in: int, fan_out: int) -> torch.nn.Module:
     "One layer, before its tanh."
+    from torch_geometric.nn import DenseGATConv, DenseSAGEConv  # here, because it takes seconds that those who learn on vectors need not wait
     if spec.kind == "sage": return DenseSAGEConv(fan_in, fan_out)
     if spec.kind == "gat": return DenseGATConv(fan_in, fan_out // spec.heads, spec.heads)
     return torch.nn.Linear(fan_in, fan_out)

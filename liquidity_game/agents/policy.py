@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['HALF_LOG_2PI', 'PolicyError', 'Moments', 'normalise', 'one_thread', 'Mlp', 'parameters', 'Tape', 'orthogonal',
-           'squash', 'choose', 'PolicySpec', 'check_size', 'ActorCritic', 'check_obs', 'scaled', 'act', 'write_atomic',
-           'save_policy', 'fit', 'load_policy']
+           'squash', 'choose', 'PolicySpec', 'check_size', 'ActorCritic', 'check_obs', 'act', 'write_atomic',
+           'weights_of', 'arrays_of', 'save_policy', 'fit', 'read_spec', 'load_weights', 'load_policy']
 
 # %% ../../nbs/42_agents.policy.ipynb #c002
 import copy
@@ -208,6 +208,16 @@ class PolicySpec:
         if sum(self.parts) > 2**28: raise PolicyError(f"the layers have {sum(self.parts):,} parameters; a policy has at most {2**28:,}")
 
     @property
+    def columns(self) -> int:
+        "Entries of an observation as the market gives it."
+        return self.features
+
+    @property
+    def statistics(self) -> int:
+        "Features of which running moments are kept."
+        return self.features
+
+    @property
     def parts(self) -> tuple[int, int, int]:
         "Parameters of the actor, the standard deviation and the critic."
         return (parameters((self.features, *self.hidden, self.actions)),
@@ -232,13 +242,17 @@ class ActorCritic:
         if not isinstance(spec, PolicySpec): raise PolicyError(f"spec is {spec!r}; it is a PolicySpec")
         if theta is not None and (not isinstance(theta, np.ndarray) or theta.dtype != np.float32 or theta.shape != (sum(spec.parts),) or not theta.flags.c_contiguous):
             raise PolicyError(f"theta is {getattr(theta, 'dtype', type(theta).__name__)} {np.shape(theta)}; this policy has float32 ({sum(spec.parts)},), one block of memory")
-        if moments is not None and moments.mean.shape != (spec.features,): raise PolicyError(f"moments are of shape {moments.mean.shape}; this policy sees {spec.features} features")
+        if moments is not None and moments.mean.shape != (spec.statistics,): raise PolicyError(f"moments are of shape {moments.mean.shape}; this policy keeps those of {spec.statistics} features")
         self.spec, self.deterministic = spec, False
         self.theta = np.zeros(sum(spec.parts), np.float32) if theta is None else theta
-        self.moments = Moments((spec.features,)) if moments is None else moments
+        self.moments = Moments((spec.statistics,)) if moments is None else moments
         actor, self.log_std, critic = np.split(self.theta, np.cumsum(spec.parts)[:2])
-        self.actor = Mlp((spec.features, *spec.hidden, spec.actions), actor)
-        self.critic = Mlp((spec.critic_features, *spec.hidden, 1), critic)
+        self.connect(actor, critic)
+
+    def connect(self, actor: np.ndarray, critic: np.ndarray):
+        "Make the two networks on their parameters."
+        self.actor = Mlp((self.spec.features, *self.spec.hidden, self.spec.actions), actor)
+        self.critic = Mlp((self.spec.critic_features, *self.spec.hidden, 1), critic)
 
     def start(self, rng: np.random.Generator, initial_std: float) -> "ActorCritic":
         "Initialise the weights; returns itself. Raises `PolicyError`."
@@ -251,6 +265,21 @@ class ActorCritic:
     def scales(self) -> tuple[np.ndarray, np.ndarray]:
         "Mean and one over the deviation of the observations, `(F,)` float32, as `normalise` takes them."
         return self.moments.mean.astype(np.float32), (1 / self.moments.std).astype(np.float32)
+
+    def watch(self, obs: np.ndarray) -> None:
+        "Take observations `(M, F)` into the moments."
+        self.moments.update(obs)
+
+    def prepare(self, obs: np.ndarray) -> np.ndarray:
+        "Observations `(M, F)` float32 as the networks see them."
+        out = np.empty_like(obs)
+        normalise(obs, *self.scales(), self.spec.obs_clip, out)
+        return out
+
+    def tapes(self, grad: np.ndarray, rows: int) -> tuple:
+        "Forward and backward passes of actor and critic for so many rows, which write into a gradient `(P,)`; and its part for the standard deviation."
+        actor, d_log_std, critic = np.split(grad, np.cumsum(self.spec.parts)[:2])
+        return (Tape(self.actor, actor, rows), Tape(self.critic, critic, rows)), d_log_std
 
     def frozen(self) -> "ActorCritic":
         "The same policy, sharing its weights, without exploration."
@@ -268,8 +297,8 @@ def check_obs(
     vector, mask = (obs["vector"], obs.get("mask")) if isinstance(obs, dict) else (obs, None)
     try: vector = np.ascontiguousarray(vector, np.float32)
     except (TypeError, ValueError) as e: raise PolicyError(f"observations are no array of numbers: {e}") from None
-    if vector.ndim != 2 or vector.shape[1] != spec.features:
-        raise PolicyError(f"observations have shape {vector.shape}; this policy sees (B, {spec.features})")
+    if vector.ndim != 2 or vector.shape[1] != spec.columns:
+        raise PolicyError(f"observations have shape {vector.shape}; this policy sees (B, {spec.columns})")
     if not np.isfinite(vector).all():
         row, column = np.argwhere(~np.isfinite(vector))[0].tolist()
         raise PolicyError(f"observation {row} has {vector[row, column]} in feature {column}; features are finite")
@@ -282,12 +311,6 @@ def check_obs(
     return vector, np.ascontiguousarray(mask)
 
 # %% ../../nbs/42_agents.policy.ipynb #c036
-def scaled(policy: ActorCritic, obs: np.ndarray) -> np.ndarray:
-    "Observations `(M, F)` float32 as the networks see them."
-    out = np.empty_like(obs)
-    normalise(obs, *policy.scales(), policy.spec.obs_clip, out)
-    return out
-
 def act(
     self,
     obs,                       # (B, F), or a mapping with "vector" (B, F) and, for choices, "mask" (B, K) bool
@@ -296,7 +319,7 @@ def act(
     "Actions for a batch of observations. Raises `PolicyError`."
     obs, mask = check_obs(self.spec, obs)
     with one_thread():
-        out = self.actor.apply(torch.from_numpy(scaled(self, obs))).numpy()
+        out = self.actor.apply(torch.from_numpy(self.prepare(obs))).numpy()
     if self.spec.head == "squashed":
         if not self.deterministic: out += np.exp(self.log_std) * rng.standard_normal(out.shape, np.float32)
         return np.tanh(out, out=out)
@@ -316,19 +339,21 @@ def write_atomic(path: str | Path, data: bytes) -> None:
     part.write_bytes(data)
     os.replace(part, path)
 
-def _arrays(policy: ActorCritic) -> dict[str, np.ndarray]:
+def weights_of(name: str, net: Mlp) -> dict[str, np.ndarray]:
+    "The weights of a network by name, as views."
+    return {f"{name}.{i}.{part}": tensor.numpy() for i, layer in enumerate(net.layers) for part, tensor in zip(("weight", "bias"), layer)}
+
+def arrays_of(self) -> dict[str, np.ndarray]:
     "The arrays of a policy by name; the weights are views."
-    named = {f"{net}.{i}.{part}": tensor.numpy() for net in ("actor", "critic")
-             for i, layer in enumerate(getattr(policy, net).layers) for part, tensor in zip(("weight", "bias"), layer)}
-    stats = {f"obs.{k}": np.asarray(getattr(policy.moments, k), np.float64) for k in ("mean", "var", "count")}
-    return named | ({"log_std": policy.log_std} if len(policy.log_std) else {}) | stats
+    stats = {f"obs.{k}": np.asarray(getattr(self.moments, k), np.float64) for k in ("mean", "var", "count")}
+    return weights_of("actor", self.actor) | weights_of("critic", self.critic) | ({"log_std": self.log_std} if len(self.log_std) else {}) | stats
 
 def save_policy(self, folder: str | Path) -> None:
     "Write `weights.safetensors` and `policy.json`."
-    write_atomic(Path(folder) / "weights.safetensors", save({k: np.array(v, order="C") for k, v in _arrays(self).items()}))
+    write_atomic(Path(folder) / "weights.safetensors", save({k: np.array(v, order="C") for k, v in self.arrays().items()}))
     write_atomic(Path(folder) / "policy.json", json.dumps(asdict(self.spec), indent=1).encode())
 
-ActorCritic.save = save_policy
+ActorCritic.arrays, ActorCritic.save = arrays_of, save_policy
 
 # %% ../../nbs/42_agents.policy.ipynb #c043
 def fit(
@@ -343,16 +368,18 @@ def fit(
     if name.split(".")[-1] in ("var", "count", "second") and (stored < 0).any(): raise PolicyError(f"{name} holds {stored.min()} in {path}; it is 0 or more")
 
 # %% ../../nbs/42_agents.policy.ipynb #c044
-def load_policy(folder: str | Path) -> ActorCritic:
-    "Read what `save` wrote. Raises `PolicyError` if names, shapes or values do not fit."
-    folder = Path(folder)
-    try: spec = json.loads((folder / "policy.json").read_bytes())
-    except (OSError, ValueError, RecursionError) as e: raise PolicyError(f"{folder / 'policy.json'} cannot be read: {e}") from None
-    try: policy = ActorCritic(PolicySpec(**spec | {"hidden": tuple(spec["hidden"])}))
-    except (TypeError, KeyError) as e: raise PolicyError(f"{folder / 'policy.json'} is not the shape of a policy: {e}") from None
+def read_spec(folder: str | Path) -> dict:
+    "What a policy.json holds. Raises `PolicyError`."
+    try: spec = json.loads((Path(folder) / "policy.json").read_bytes())
+    except (OSError, ValueError, RecursionError) as e: raise PolicyError(f"{Path(folder) / 'policy.json'} cannot be read: {e}") from None
+    if not isinstance(spec, dict): raise PolicyError(f"{Path(folder) / 'policy.json'} is not the shape of a policy: it holds {spec!r:.80}")
+    return spec
+
+def load_weights(policy: ActorCritic, folder: str | Path) -> ActorCritic:
+    "Read the arrays of a policy, which is returned. Raises `PolicyError` if names, shapes or values do not fit."
+    folder, arrays = Path(folder), policy.arrays()
     try: stored = load_file(folder / "weights.safetensors")
     except Exception as e: raise PolicyError(f"{folder / 'weights.safetensors'} cannot be read: {e}") from None
-    arrays = _arrays(policy)
     if set(stored) != set(arrays):
         raise PolicyError(f"{folder / 'weights.safetensors'} differs in {sorted(set(stored) ^ set(arrays))} from its policy.json")
     for name, array in arrays.items():
@@ -360,5 +387,12 @@ def load_policy(folder: str | Path) -> ActorCritic:
         array[...] = stored[name]
     policy.moments.mean, policy.moments.var, policy.moments.count = arrays["obs.mean"], arrays["obs.var"], float(arrays["obs.count"])
     return policy
+
+def load_policy(folder: str | Path) -> ActorCritic:
+    "Read what `save` wrote. Raises `PolicyError` if names, shapes or values do not fit."
+    spec = read_spec(folder)
+    try: policy = ActorCritic(PolicySpec(**spec | {"hidden": tuple(spec["hidden"])}))
+    except (TypeError, KeyError) as e: raise PolicyError(f"{Path(folder) / 'policy.json'} is not the shape of a policy: {e}") from None
+    return load_weights(policy, folder)
 
 ActorCritic.load = staticmethod(load_policy)

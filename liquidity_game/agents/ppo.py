@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RANGES', 'PPOConfig', 'check_ppo', 'spread_of', 'clipped', 'squashed_loss', 'categorical_loss', 'value_loss', 'adam',
-           'Role', 'roles_of', 'Learner', 'scale', 'begin', 'act', 'evaluate', 'improve']
+           'Role', 'roles_of', 'policy_of', 'Learner', 'scale', 'begin', 'act', 'evaluate', 'improve']
 
 # %% ../../nbs/44_agents.ppo.ipynb #c002
 import math
@@ -15,7 +15,9 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 
-from .policy import HALF_LOG_2PI, ActorCritic, Moments, PolicySpec, Tape, check_size, choose, normalise, squash
+from .encoder import EncoderSpec
+from .graphs import GraphActorCritic, GraphSpec, graph_shape, marks_of
+from .policy import HALF_LOG_2PI, ActorCritic, Moments, PolicyError, PolicySpec, check_size, choose, normalise, squash
 from .returns import discounted, explained_variance, gae, next_values, preserve_outputs
 from ..compiled import compiled
 from ..types import ConfigError, LiquidityGameError, random_stream
@@ -46,7 +48,10 @@ class PPOConfig:
     normalise_value: bool      # critic learns returns of mean 0 and deviation 1
     return_memory: int         # rollouts that the reward and value statistics remember
     critic: str                # "own": sees what the actor sees (IPPO); "joint": sees all agents' observations (MAPPO)
-    share_parameters: bool     # one policy for all agents, or one each
+    share_parameters: bool     # one policy for all agents of a kind, or one each
+    encoder: str               # "mlp": observations are vectors; "sage", "gat": graphs of assets, embedded before the hidden layers
+    embedding: tuple[int, ...] # units of the layers of a graph encoder
+    heads: int                 # of attention ("gat")
     checkpoint_every: int      # updates between checkpoints
 
     def __post_init__(self): check_ppo(self)
@@ -71,6 +76,9 @@ def check_ppo(cfg: PPOConfig) -> None:
         raise ConfigError(f"markets {cfg.markets} and rollout_steps {cfg.rollout_steps} make {cfg.markets * cfg.rollout_steps:,} rows of a rollout; it has at most {2**26:,}")
     if not isinstance(cfg.hidden, tuple) or not cfg.hidden or not all(isinstance(units, Integral) and 1 <= units <= 2**14 for units in cfg.hidden):
         raise ConfigError(f"hidden is {cfg.hidden!r}; it is a tuple with one layer or more, each of 1 to {2**14:,} units")
+    if cfg.encoder not in ("mlp", "sage", "gat"): raise ConfigError(f"encoder is {cfg.encoder!r}; it is 'mlp', 'sage' or 'gat'")
+    try: EncoderSpec("gat" if cfg.encoder == "gat" else "sage", 1, 1, cfg.embedding, cfg.heads)
+    except PolicyError as e: raise ConfigError(str(e).replace("hidden is", "embedding is")) from None
     if cfg.critic not in ("own", "joint"): raise ConfigError(f"critic is {cfg.critic!r}; it is 'own' or 'joint'")
 
 # %% ../../nbs/44_agents.ppo.ipynb #c009
@@ -206,6 +214,8 @@ class Role:
     features: int            # F: leading entries of an observation that the role sees
     actions: int             # K: entries of an action, or number of choices
     head: str = "squashed"   # or "categorical"
+    graph: tuple[int, int, int] | None = None      # for a policy on graphs: features of the market, of an asset, pairs (`graphs.graph_shape`)
+    marks: tuple[tuple[float, ...], ...] = ()      #   and the marks of each agent (`graphs.marks_of`)
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z][\w-]*", self.name) or self.name == "market":
@@ -215,19 +225,37 @@ class Role:
         check_size("features", self.features)
         check_size("actions", self.actions)
         if self.head not in ("squashed", "categorical"): raise LiquidityGameError(f"role {self.name!r} has head {self.head!r}; it is 'squashed' or 'categorical'")
+        if self.graph is not None and (len(self.marks) != len(self.agents) or len(set(map(len, self.marks))) != 1): raise LiquidityGameError(f"role {self.name!r} has marks {self.marks}; there is a row for each of its {len(self.agents)} agents, all of one length")
+
+    @property
+    def width(self) -> int:
+        "Entries of a row as the networks see it."
+        return self.features if self.graph is None else self.graph[0] + len(self.marks[0])*(self.graph[1] + 1)
 
 # %% ../../nbs/44_agents.ppo.ipynb #c025
 def roles_of(
-    market,          # has n_agents, n_features, n_actions, and may have `head` and names `agents`
-    share: bool,     # one policy for all, or one each
+    market,               # has n_agents, n_features, n_actions, and may have `head`, names `agents` and kinds `roles`
+    share: bool,          # one policy for all agents of a kind, or one each
+    encoder: str = "mlp", # "sage", "gat": policies on graphs
 ) -> tuple[Role, ...]:
-    "The roles of a market whose agents are all of one kind."
-    shape = market.n_features, market.n_actions, getattr(market, "head", "squashed")
-    if share: return (Role("shared", tuple(range(market.n_agents)), *shape),)
-    names = getattr(market, "agents", None) or [f"agent_{i}" for i in range(market.n_agents)]
-    return tuple(Role(name, (i,), *shape) for i, name in enumerate(names))
+    "The roles of a market: an agent each, or a kind each. Raises `LiquidityGameError` for graphs where there are no assets."
+    shape, everyone = (market.n_features, market.n_actions, getattr(market, "head", "squashed")), range(market.n_agents)
+    names = getattr(market, "agents", None) or [f"agent_{i}" for i in everyone]
+    kinds = getattr(market, "roles", None) or ["shared"]*market.n_agents
+    found = [(kind, tuple(i for i in everyone if kinds[i] == kind)) for kind in dict.fromkeys(kinds)] if share else [(name, (i,)) for i, name in enumerate(names)]
+    if encoder == "mlp": return tuple(Role(name, agents, *shape) for name, agents in found)
+    marks = [marks_of(market, i) for i in everyone]
+    return tuple(Role(name, agents, *shape, graph_shape(market), tuple(marks[i] for i in agents)) for name, agents in found)
 
 # %% ../../nbs/44_agents.ppo.ipynb #c028
+def policy_of(role: Role, cfg: PPOConfig, critic_features: int) -> ActorCritic:
+    "The policy of a role, without weights."
+    shape = (role.width, role.actions, role.head, cfg.hidden, critic_features, cfg.obs_clip)
+    if role.graph is None: return ActorCritic(PolicySpec(*shape))
+    general, each, pairs = role.graph
+    return GraphActorCritic(GraphSpec(*shape, cfg.encoder, general, each, cfg.embedding, cfg.heads, role.marks[0], pairs))
+
+# %% ../../nbs/44_agents.ppo.ipynb #c029
 class Learner:
     "Policy, optimiser, statistics and rollout of one role."
 
@@ -238,29 +266,33 @@ class Learner:
         self.role, self.cfg, self.updates = role, cfg, 0
         first, last = role.agents[0], role.agents[-1] + 1                         # a slice where it can be: no copy
         self.places = slice(first, last) if role.agents == tuple(range(first, last)) else list(role.agents)
-        self.policy = ActorCritic(PolicySpec(role.features, role.actions, role.head, cfg.hidden, critic_features, cfg.obs_clip))
+        self.policy = policy_of(role, cfg, critic_features)
         self.policy.start(random_stream(seed, role.name, "weights"), cfg.initial_std)
         self.explore, self.shuffle = (random_stream(seed, role.name, name) for name in ("explore", "shuffle"))
         self.grad, self.first, self.second = np.zeros((3, len(self.policy.theta)), np.float32)
         memory = cfg.return_memory * steps * rows
         self.rewards, self.values, self.carry = Moments(memory=memory), Moments(memory=memory), np.zeros(rows)
-        self.obs = np.zeros((steps + 1, rows, role.features), np.float32)         # normalised
+        self.obs = np.stack([self.blank()] * (steps + 1))                         # normalised
         self.latent, self.action = np.zeros((2, steps, rows, width), np.float32)
         self.log_prob, self.log_slope = np.zeros((2, steps, rows), np.float32)
         self.mask = np.ones((steps, rows, role.actions), bool) if role.head == "categorical" else None
-        actor, d_log_std, critic = np.split(self.grad, np.cumsum(self.policy.spec.parts)[:2])
-        self.d_log_std, size = d_log_std, steps * rows // cfg.minibatches
-        self.tapes = Tape(self.policy.actor, actor, size), Tape(self.policy.critic, critic, size)
+        self.tapes, self.d_log_std = self.policy.tapes(self.grad, steps * rows // cfg.minibatches)
+
+    def blank(self) -> np.ndarray:
+        "Rows to be filled, (rows, width): all but the marks of a graph."
+        rows = np.zeros((self.cfg.markets, len(self.role.agents), self.role.width), np.float32)
+        if self.role.graph is not None: rows[..., -len(self.role.marks[0]):] = self.role.marks
+        return rows.reshape(-1, self.role.width)
 
     def rows_of(self, array: np.ndarray) -> np.ndarray:
         "What belongs to the role, `(B, N, ...)` to `(rows, ...)`."
         return array[:, self.places].reshape(-1, *array.shape[2:])
 
-# %% ../../nbs/44_agents.ppo.ipynb #c029
+# %% ../../nbs/44_agents.ppo.ipynb #c030
 def scale(self, obs: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     "The role's part of the market's observations `(B, N, F)`, normalised, `(rows, F)`."
-    mine = np.ascontiguousarray(self.rows_of(obs)[:, :self.role.features])
-    out = np.empty_like(mine) if out is None else out
+    mine = np.ascontiguousarray(self.rows_of(obs)[:, :len(self.scales[0])])
+    if out is None: out = np.repeat(self.blank()[:len(self.role.agents)][None], len(obs), 0).reshape(len(mine), -1)
     normalise(mine, *self.scales, self.cfg.obs_clip, out)
     return out
 
@@ -284,7 +316,7 @@ def act(self, t: int, mask: np.ndarray | None) -> np.ndarray:
 
 Learner.scale, Learner.begin, Learner.act = scale, begin, act
 
-# %% ../../nbs/44_agents.ppo.ipynb #c031
+# %% ../../nbs/44_agents.ppo.ipynb #c032
 def evaluate(
     self,
     inputs: np.ndarray,       # (T + 1, rows, C): what the critic sees
@@ -314,7 +346,7 @@ def evaluate(
 
 Learner.evaluate = evaluate
 
-# %% ../../nbs/44_agents.ppo.ipynb #c033
+# %% ../../nbs/44_agents.ppo.ipynb #c034
 def improve(
     self,
     inputs: np.ndarray,     # (T, rows, C): what the critic sees

@@ -112,7 +112,7 @@ class Trainer:
         if market.n_agents < 1: raise TrainingError(f"the market has {market.n_agents} agents; training needs one or more")
         if isinstance(steps, bool) or not isinstance(steps, Integral) or not 1 <= steps <= 2**53: raise TrainingError(f"steps is {steps!r}; a run has a whole number of them, 1 to 2**53")
         self.market, self.cfg, self.seed, self.update = market, cfg, seed, 0
-        self.roles = roles_of(market, cfg.share_parameters) if roles is None else roles
+        self.roles = roles_of(market, cfg.share_parameters, cfg.encoder) if roles is None else roles
         self.updates = math.ceil(steps / (cfg.markets * cfg.rollout_steps))
         if sorted(sum((role.agents for role in self.roles), ())) != list(range(market.n_agents)):
             raise TrainingError(f"roles hold agents {[role.agents for role in self.roles]}; each of the {market.n_agents} agents belongs to one")
@@ -120,8 +120,8 @@ class Trainer:
             if role.features > market.n_features or role.actions > market.n_actions:
                 raise TrainingError(f"role {role.name!r} sees {role.features} features and takes {role.actions} actions; the market has {market.n_features} and {market.n_actions}")
         if len({role.name for role in self.roles}) < len(self.roles): raise TrainingError(f"roles are named {[role.name for role in self.roles]}; no name stands twice")
-        everything = sum(role.features * len(role.agents) for role in self.roles)
-        self.learners = [Learner(role, cfg, everything + len(role.agents) if cfg.critic == "joint" else role.features, seed) for role in self.roles]
+        everything = sum(role.width * len(role.agents) for role in self.roles)
+        self.learners = [Learner(role, cfg, everything + len(role.agents) if cfg.critic == "joint" else role.width, seed) for role in self.roles]
         first = np.asarray(market.reset(seed))
         if first.shape != (cfg.markets, market.n_agents, market.n_features):
             raise TrainingError(f"the market's observations are {first.shape}; ppo.markets, agents and features make {(cfg.markets, market.n_agents, market.n_features)}")
@@ -182,7 +182,7 @@ def advance(self) -> list[dict]:
                    "episodes": int((self.terminated | self.truncated).sum()), **learned, "explained_variance": explained, "learning_rate": rate, "entropy_coef": bonus}
             rows.append(row | {f"episode_{name}" if name in row else name: float(entry[:, agents].mean()) for name, entry in ended.items()})
     for learner in self.learners:
-        if cfg.normalise_obs: learner.policy.moments.update(learner.rows_of(self.raw[:-1].reshape(-1, *self.raw.shape[2:]))[:, :learner.role.features])
+        if cfg.normalise_obs: learner.policy.watch(learner.rows_of(self.raw[:-1].reshape(-1, *self.raw.shape[2:]))[:, :learner.role.features])
     return rows
 
 Trainer.advance = advance

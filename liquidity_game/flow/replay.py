@@ -155,9 +155,9 @@ def choose_start(words: int, draw: int, episode_steps: int) -> int:
     return r[R.every]*((bits(draw, 0, 32)*((r[R.steps] - 1 - episode_steps)//r[R.every] + 1)) >> 32)
 
 @inlined
-def price_shift(words: int, start: int, initial_price: int) -> int:
-    "Ticks to be added to recorded prices of an episode."
-    return initial_price - longs(longs(words)[R.mids])[start]//FINE
+def price_shift(mid: int, initial_price: int) -> int:
+    "Ticks to be added to recorded prices of an episode that begins at this mid (fine units)."
+    return initial_price - mid//FINE
 
 def count_starts(
     arrays: ReplayArrays,
