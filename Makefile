@@ -36,7 +36,7 @@ $(STAMP): requirements.txt requirements.in pyproject.toml scripts/install_torch.
 
 repro: setup ## the paper from the bare clone: data, training, evaluation, report, PDF
 	@git rev-parse --git-dir >/dev/null 2>&1 || $(BIN)/dvc config --local core.no_scm true
-	@$(BIN)/dvc repro
+	@test -t 2 || export TQDM_DISABLE=1; $(BIN)/dvc repro
 	@echo "The paper is $(CURDIR)/paper/paper.pdf"
 
 test: setup ## every test: notebooks, pipeline in smoke mode, checks
@@ -48,7 +48,7 @@ check: setup ## seconds: layout, export, clean notebooks, README, pipeline files
 smoke: setup ## every pipeline notebook with tiny settings, in a scratch folder
 	@$(BIN)/python scripts/smoke.py
 
-docs: setup ## the documentation site in _docs/
+docs: setup ## the documentation site in _docs/, with results after `make repro`
 	@$(BIN)/python scripts/build_docs.py
 
 lab: setup hooks ## JupyterLab; notebooks are cleaned when saved

@@ -7,7 +7,7 @@ __all__ = ['T', 'parse_yaml', 'load_params', 'fail', 'check_number', 'check_sequ
            'nearest', 'build', 'section', 'parse_change', 'override', 'resolved', 'config_hash']
 
 # %% ../nbs/01_config.ipynb #c002
-import dataclasses, difflib, hashlib, json, sys, types
+import dataclasses, difflib, hashlib, json, math, sys, types
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
@@ -31,6 +31,8 @@ def parse_yaml(
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
         line = f"line {mark.line + 1}: " if mark else ""
         raise ConfigError(f"{file}: not valid YAML: {line}{' '.join(problem.split())}") from None
+    except (ValueError, RecursionError) as error:  # a date that no calendar has, a number of thousands of digits, a nesting without end
+        raise ConfigError(f"{file}: not valid YAML: {error}") from None
 
 # %% ../nbs/01_config.ipynb #c006
 def load_params(
@@ -201,20 +203,23 @@ def override(
 def resolved(
     cfg: Any,  # a dataclass, or a nesting of mappings, lists and plain values that may hold some
 ) -> Any:
-    "A configuration as plain values that JSON can hold; keys sorted, tuples as lists."
+    "A configuration as plain values that JSON can hold; keys sorted, tuples as lists. Raises `ConfigError` for anything else, NaN and infinity among it."
     if dataclasses.is_dataclass(cfg) and not isinstance(cfg, type):
         cfg = {f.name: getattr(cfg, f.name) for f in dataclasses.fields(cfg)}
-    if isinstance(cfg, Mapping): return {str(k): resolved(cfg[k]) for k in sorted(cfg, key=str)}
+    if isinstance(cfg, Mapping):
+        if len(set(map(str, cfg))) < len(cfg): raise ConfigError(f"keys are {list(cfg)}; no two are the same as text")
+        return {str(k): resolved(cfg[k]) for k in sorted(cfg, key=str)}
     if isinstance(cfg, Enum): return resolved(cfg.value)
     if isinstance(cfg, (np.ndarray, np.generic)): return resolved(cfg.tolist())
     if isinstance(cfg, (list, tuple)): return [resolved(v) for v in cfg]
     if isinstance(cfg, Path): return str(cfg)
+    if isinstance(cfg, float) and not math.isfinite(cfg): raise ConfigError(f"the configuration holds {cfg}; its numbers are finite")
     if cfg is None or isinstance(cfg, (bool, int, float, str)): return cfg
     raise ConfigError(f"{cfg!r} is no plain value; a configuration holds numbers, texts, lists and mappings")
 
 def config_hash(
     *parts: Any,  # whatever determines the result: dataclasses, mappings, seeds
 ) -> str:         # 12 hexadecimal digits
-    "A short name for a configuration, equal for equal values."
+    "A short name for a configuration, equal for equal values. Raises `ConfigError` for what is no plain value."
     text = json.dumps(resolved(list(parts)), sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -3,6 +3,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import check_layout
 from ruamel.yaml import YAML
 
 
@@ -46,11 +47,39 @@ def paths(entries: list | None) -> list[str]:
     return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries or []]
 
 
+def package_imports(root: Path, sources: list[str], package: str = "") -> set[str]:
+    "The modules of the package, as paths in it without `.py`, that these sources import; `package` is where relative imports start."
+    modules = {".".join(p.relative_to(root/check_layout.PACKAGE).with_suffix("").parts) for p in (root/check_layout.PACKAGE).rglob("*.py") if p.stem not in ("__init__", "_modidx")}
+    places = ".".join(filter(None, (check_layout.PACKAGE, package)))
+    found = {check_layout.target(module, name, modules) for source in sources for module, name in check_layout.imports(check_layout.parse(source, "", []), places)}
+    return {module.replace(".", "/") for module in found & modules}
+
+
+def reached(root: Path, stage: str) -> set[str]:
+    "Files of the package that the notebook of a stage imports, and all that these import."
+    left, found = package_imports(root, list(check_layout.code_cells(notebook(root, stage)))), set()
+    while left:
+        found.add(module := left.pop())
+        source = (root/check_layout.PACKAGE/f"{module}.py").read_text(encoding="utf-8")
+        left |= package_imports(root, [source], ".".join(module.split("/")[:-1])) - found
+    return {f"{check_layout.PACKAGE}/{module}.py" for module in found}
+
+
+def check_code(root: Path, stage: str, definition: dict) -> list[str]:
+    """Where the dependencies of a stage and the code that its notebook runs differ: a module that is imported but not depended on (the stage would not run again
+    when it changes), and one that is named but not imported (it would run again for nothing). A folder stands for all its modules."""
+    deps, wanted = paths(definition.get("deps")), reached(root, stage)
+    problems = [f"dvc.yaml: stage {stage} does not depend on {path}, which its notebook imports" for path in sorted(wanted)
+                if not any(path == dep or path.startswith(f"{dep}/") for dep in deps)]
+    return problems + [f"dvc.yaml: stage {stage} depends on {dep}, which its notebook does not import" for dep in deps
+                       if dep.startswith(f"{check_layout.PACKAGE}/") and (root/dep).exists() and not any(path == dep or path.startswith(f"{dep}/") for path in wanted)]
+
+
 def check(root: Path) -> list[str]:
     """What is inconsistent, one line each.
 
     One word in four places: stage name = notebook stem = section of params.yaml = folder under data/ (stage `paper` has no notebook). What a stage reads
-    comes from an earlier stage or stands in the repository, and every module it depends on exists.
+    comes from an earlier stage or stands in the repository, every module it depends on exists, and it depends on every module that its notebook runs.
     """
     params, stages = read(root/"params.yaml"), read(root/"dvc.yaml")["stages"]
     stems = {p.stem for p in (root/"nbs"/"pipeline").glob("*.ipynb")}
@@ -61,6 +90,7 @@ def check(root: Path) -> list[str]:
     written: list[str] = []
     for stage, definition in stages.items():
         if stage in with_notebook: problems += check_stage(stage, definition)
+        if stage in with_notebook & stems: problems += check_code(root, stage, definition)
         problems += [f"dvc.yaml: stage {stage} reads section {s!r}, which params.yaml has not"
                      for s in map(str, paths(definition.get("params"))) if s.split(".")[0] not in params]
         for dep in paths(definition.get("deps")):

@@ -169,8 +169,9 @@ SOUND = dict(make_dataset=dict(cmd="papermill nbs/pipeline/make_dataset.ipynb -p
              paper=dict(cmd="python scripts/build_paper.py", deps=["data/train"], outs=["paper/paper.pdf"]))
 
 
-def with_pipeline(project, stages):
-    for stage in ("make_dataset", "train"): notebook(project/"nbs"/"pipeline"/f"{stage}.ipynb", GOOD)
+def with_pipeline(project, stages, code=()):
+    "What is wrong with a pipeline of these stages, whose notebook `train` has these cells."
+    for stage, cells in dict(make_dataset=(), train=code).items(): notebook(project/"nbs"/"pipeline"/f"{stage}.ipynb", GOOD, *cells)
     (project/"dvc.yaml").write_text(json.dumps(dict(stages=stages)))
     (project/"params.yaml").write_text("make_dataset: {}\ntrain: {}\nruns: {items: [a, b]}\n")
     return pipeline.check(project)
@@ -196,6 +197,28 @@ def test_sound_pipeline(project):
 def test_pipeline_faults_are_found(project, stage, change, fault):
     found = with_pipeline(project, SOUND | {stage: SOUND[stage] | change})
     assert len(found) == 1 and fault in found[0]
+
+
+CODE = ["import numpy as np\nfrom liquidity_game.eval.plots import value", "def f():\n    from liquidity_game.market import env\n%matplotlib inline"]
+WHOLE = ["liquidity_game/eval/plots.py", "liquidity_game/market/env.py", "liquidity_game/book/lob.py", "liquidity_game/types.py"]
+
+
+@pytest.mark.parametrize("deps, faults", [
+    (WHOLE, []),
+    (["liquidity_game/eval", "liquidity_game/market", "liquidity_game/book", "liquidity_game/types.py"], []),     # a folder stands for its modules
+    (WHOLE[1:], ["train does not depend on liquidity_game/eval/plots.py"]),                                       # imported by a cell
+    (WHOLE[:1] + WHOLE[2:], ["train does not depend on liquidity_game/market/env.py"]),                           # imported inside a function of a cell
+    (WHOLE[:2] + WHOLE[3:], ["train does not depend on liquidity_game/book/lob.py"]),                             # imported by a module that a cell imports
+    (WHOLE[:3], ["train does not depend on liquidity_game/types.py"]),                                            # and by a module of that one
+    (WHOLE + ["liquidity_game/agents/ppo.py"], ["train depends on liquidity_game/agents/ppo.py, which its notebook does not import"]),
+    (["liquidity_game/mark"] + WHOLE[:1] + WHOLE[2:], ["train depends on liquidity_game/mark, which neither", "train does not depend on liquidity_game/market/env.py"]),
+    ([], [f"train does not depend on {path}" for path in sorted(WHOLE)])])
+def test_stages_depend_on_the_code_that_they_run(project, deps, faults):
+    module(project, "market.env").write_text("from ..book.lob import value")
+    module(project, "book.lob").write_text("def f():\n    from ..types import value")
+    stages = SOUND | {"train": SOUND["train"] | dict(deps=SOUND["train"]["deps"] + deps)}
+    found = with_pipeline(project, stages, CODE)
+    assert len(found) == len(faults) and all(any(fault in line for line in found) for fault in faults), found
 
 
 def test_stages_and_notebooks_are_matched(project):

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['HALF_LOG_2PI', 'PolicyError', 'Moments', 'normalise', 'one_thread', 'Mlp', 'parameters', 'Tape', 'orthogonal',
-           'squash', 'choose', 'PolicySpec', 'ActorCritic', 'check_obs', 'scaled', 'act', 'write_atomic', 'save_policy',
-           'load_policy']
+           'squash', 'choose', 'PolicySpec', 'check_size', 'ActorCritic', 'check_obs', 'scaled', 'act', 'write_atomic',
+           'save_policy', 'fit', 'load_policy']
 
 # %% ../../nbs/42_agents.policy.ipynb #c002
 import copy
@@ -14,6 +14,7 @@ import math
 import os
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +37,14 @@ class Moments:
         shape: tuple[int, ...] = (),  # shape of one sample
         memory: float = math.inf,     # the past counts for at most this many samples
     ):
+        if not memory > 0: raise PolicyError(f"memory is {memory}; the past counts for more than 0 samples")
         self.mean, self.var = np.zeros(shape), np.ones(shape)
         self.count, self.memory = 0.0, memory
 
     def update(self, x: np.ndarray) -> None:
-        "Take in samples `(..., *shape)`."
+        "Take in samples `(..., *shape)`, one or more. Raises `PolicyError`."
+        if x.shape[x.ndim - self.mean.ndim:] != self.mean.shape or not x.size: raise PolicyError(f"samples have shape {x.shape}; they are (..., {', '.join(map(str, self.mean.shape))}), one or more")
+        if not np.isfinite(x).all(): raise PolicyError(f"samples hold {x[~np.isfinite(x)][0]}; they are finite")
         x = x.reshape(-1, *self.mean.shape)
         n, past = len(x), min(self.count, self.memory)
         mean, var = x.mean(0, dtype=np.float64), x.var(0, dtype=np.float64)
@@ -198,9 +202,10 @@ class PolicySpec:
     def __post_init__(self):
         if self.head not in ("squashed", "categorical"):
             raise PolicyError(f"head is {self.head!r}; a policy has a 'squashed' or a 'categorical' head")
-        sizes = (self.features, self.actions, self.critic_features, *self.hidden)
-        if not self.hidden or min(sizes) < 1:
-            raise PolicyError(f"sizes are {sizes}; every layer has one unit or more, and there is a hidden layer")
+        if not isinstance(self.hidden, tuple) or not self.hidden: raise PolicyError(f"hidden is {self.hidden!r}; it is a tuple with one layer or more")
+        for name, size in (("features", self.features), ("actions", self.actions), ("critic_features", self.critic_features), *(("hidden", size) for size in self.hidden)): check_size(name, size)
+        if isinstance(self.obs_clip, bool) or not isinstance(self.obs_clip, Real) or not 0 < self.obs_clip < math.inf: raise PolicyError(f"obs_clip is {self.obs_clip!r}; it is positive and finite")
+        if sum(self.parts) > 2**28: raise PolicyError(f"the layers have {sum(self.parts):,} parameters; a policy has at most {2**28:,}")
 
     @property
     def parts(self) -> tuple[int, int, int]:
@@ -209,6 +214,12 @@ class PolicySpec:
                 self.actions if self.head == "squashed" else 0, parameters((self.critic_features, *self.hidden, 1)))
 
 # %% ../../nbs/42_agents.policy.ipynb #c032
+def check_size(name: str, size: int) -> None:
+    "Raise `PolicyError` unless the size of a layer is a whole number from 1 to 2**20."
+    if isinstance(size, bool) or not isinstance(size, Integral) or not 1 <= size <= 2**20:
+        raise PolicyError(f"{name} is {size!r}; every layer has a whole number of units, 1 to {2**20:,}")
+
+# %% ../../nbs/42_agents.policy.ipynb #c033
 class ActorCritic:
     "Policy and value function on one flat parameter vector; obeys `Policy`."
 
@@ -218,6 +229,10 @@ class ActorCritic:
         theta: np.ndarray | None = None,  # (P,) float32: parameters, zeros if not given; not copied
         moments: Moments | None = None,   # of the observations
     ):
+        if not isinstance(spec, PolicySpec): raise PolicyError(f"spec is {spec!r}; it is a PolicySpec")
+        if theta is not None and (not isinstance(theta, np.ndarray) or theta.dtype != np.float32 or theta.shape != (sum(spec.parts),) or not theta.flags.c_contiguous):
+            raise PolicyError(f"theta is {getattr(theta, 'dtype', type(theta).__name__)} {np.shape(theta)}; this policy has float32 ({sum(spec.parts)},), one block of memory")
+        if moments is not None and moments.mean.shape != (spec.features,): raise PolicyError(f"moments are of shape {moments.mean.shape}; this policy sees {spec.features} features")
         self.spec, self.deterministic = spec, False
         self.theta = np.zeros(sum(spec.parts), np.float32) if theta is None else theta
         self.moments = Moments((spec.features,)) if moments is None else moments
@@ -226,7 +241,8 @@ class ActorCritic:
         self.critic = Mlp((spec.critic_features, *spec.hidden, 1), critic)
 
     def start(self, rng: np.random.Generator, initial_std: float) -> "ActorCritic":
-        "Initialise the weights; returns itself."
+        "Initialise the weights; returns itself. Raises `PolicyError`."
+        if not 0 < initial_std < math.inf: raise PolicyError(f"initial_std is {initial_std}; it is positive and finite")
         orthogonal(self.actor, 0.01, rng)
         orthogonal(self.critic, 1.0, rng)
         self.log_std[:] = math.log(initial_std)
@@ -242,14 +258,16 @@ class ActorCritic:
         still.deterministic = True
         return still
 
-# %% ../../nbs/42_agents.policy.ipynb #c034
+# %% ../../nbs/42_agents.policy.ipynb #c035
 def check_obs(
     spec: PolicySpec,
     obs,  # (B, F), or a mapping with "vector" (B, F) and "mask" (B, K)
 ) -> tuple[np.ndarray, np.ndarray | None]:  # (B, F) float32, and (B, K) bool for a categorical head
     "The observation as arrays. Raises `PolicyError` for a wrong shape, a NaN or a row without a legal choice."
+    if isinstance(obs, dict) and "vector" not in obs: raise PolicyError(f"the observation holds {sorted(obs)}; it has a 'vector'")
     vector, mask = (obs["vector"], obs.get("mask")) if isinstance(obs, dict) else (obs, None)
-    vector = np.ascontiguousarray(vector, np.float32)
+    try: vector = np.ascontiguousarray(vector, np.float32)
+    except (TypeError, ValueError) as e: raise PolicyError(f"observations are no array of numbers: {e}") from None
     if vector.ndim != 2 or vector.shape[1] != spec.features:
         raise PolicyError(f"observations have shape {vector.shape}; this policy sees (B, {spec.features})")
     if not np.isfinite(vector).all():
@@ -263,7 +281,7 @@ def check_obs(
         raise PolicyError(f"row {np.argmin(mask.any(1))} of the mask leaves no legal choice; there is one or more")
     return vector, np.ascontiguousarray(mask)
 
-# %% ../../nbs/42_agents.policy.ipynb #c035
+# %% ../../nbs/42_agents.policy.ipynb #c036
 def scaled(policy: ActorCritic, obs: np.ndarray) -> np.ndarray:
     "Observations `(M, F)` float32 as the networks see them."
     out = np.empty_like(obs)
@@ -289,7 +307,7 @@ def act(
 
 ActorCritic.act = act
 
-# %% ../../nbs/42_agents.policy.ipynb #c039
+# %% ../../nbs/42_agents.policy.ipynb #c042
 def write_atomic(path: str | Path, data: bytes) -> None:
     "Write a file that exists whole or not at all."
     path = Path(path)
@@ -312,12 +330,24 @@ def save_policy(self, folder: str | Path) -> None:
 
 ActorCritic.save = save_policy
 
-# %% ../../nbs/42_agents.policy.ipynb #c040
+# %% ../../nbs/42_agents.policy.ipynb #c043
+def fit(
+    name: str,            # of the array, with the statistic as its last part
+    stored: np.ndarray,   # as read from a file
+    own: np.ndarray,      # what it is to replace
+    path: str | Path,     # the file, for the error
+) -> None:
+    "Raise `PolicyError` unless a stored array has the shape and type of its place, is finite, and not negative where it is a variance or a count."
+    if stored.shape != own.shape or stored.dtype != own.dtype: raise PolicyError(f"{name} is {stored.dtype} {stored.shape} in {path}; it is {own.dtype} {own.shape}")
+    if stored.dtype.kind == "f" and not np.isfinite(stored).all(): raise PolicyError(f"{name} holds {stored[~np.isfinite(stored)][0]} in {path}; it is finite")
+    if name.split(".")[-1] in ("var", "count", "second") and (stored < 0).any(): raise PolicyError(f"{name} holds {stored.min()} in {path}; it is 0 or more")
+
+# %% ../../nbs/42_agents.policy.ipynb #c044
 def load_policy(folder: str | Path) -> ActorCritic:
     "Read what `save` wrote. Raises `PolicyError` if names, shapes or values do not fit."
     folder = Path(folder)
     try: spec = json.loads((folder / "policy.json").read_bytes())
-    except (OSError, ValueError) as e: raise PolicyError(f"{folder / 'policy.json'} cannot be read: {e}") from None
+    except (OSError, ValueError, RecursionError) as e: raise PolicyError(f"{folder / 'policy.json'} cannot be read: {e}") from None
     try: policy = ActorCritic(PolicySpec(**spec | {"hidden": tuple(spec["hidden"])}))
     except (TypeError, KeyError) as e: raise PolicyError(f"{folder / 'policy.json'} is not the shape of a policy: {e}") from None
     try: stored = load_file(folder / "weights.safetensors")
@@ -326,8 +356,7 @@ def load_policy(folder: str | Path) -> ActorCritic:
     if set(stored) != set(arrays):
         raise PolicyError(f"{folder / 'weights.safetensors'} differs in {sorted(set(stored) ^ set(arrays))} from its policy.json")
     for name, array in arrays.items():
-        if stored[name].shape != array.shape or not np.isfinite(stored[name]).all():
-            raise PolicyError(f"{name} has shape {stored[name].shape} in {folder}; it is finite and {array.shape}")
+        fit(name, stored[name], array, folder)
         array[...] = stored[name]
     policy.moments.mean, policy.moments.var, policy.moments.count = arrays["obs.mean"], arrays["obs.var"], float(arrays["obs.count"])
     return policy

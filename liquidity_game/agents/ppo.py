@@ -8,12 +8,14 @@ __all__ = ['RANGES', 'PPOConfig', 'check_ppo', 'spread_of', 'clipped', 'squashed
 
 # %% ../../nbs/44_agents.ppo.ipynb #c002
 import math
+import re
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 import torch
 
-from .policy import HALF_LOG_2PI, ActorCritic, Moments, PolicySpec, Tape, choose, normalise, squash
+from .policy import HALF_LOG_2PI, ActorCritic, Moments, PolicySpec, Tape, check_size, choose, normalise, squash
 from .returns import discounted, explained_variance, gae, next_values, preserve_outputs
 from ..compiled import compiled
 from ..types import ConfigError, LiquidityGameError, random_stream
@@ -61,13 +63,14 @@ def check_ppo(cfg: PPOConfig) -> None:
     "Raise `ConfigError` for a value that is out of range or no number."
     for names, low, closed, high in RANGES:
         for name in names.split():
-            x = getattr(cfg, name)
+            x, kind = getattr(cfg, name), Integral if high == 2**20 else Real
+            if isinstance(x, bool) or not isinstance(x, kind): raise ConfigError(f"{name} is {x!r}; it is {'a whole' if kind is Integral else 'a'} number")
             if not low <= x <= high or (x == low and not closed):
                 raise ConfigError(f"{name} is {x}; it lies in {'[' if closed else '('}{low}, {high:,.0f}]")
     if cfg.markets * cfg.rollout_steps > 2**26:
         raise ConfigError(f"markets {cfg.markets} and rollout_steps {cfg.rollout_steps} make {cfg.markets * cfg.rollout_steps:,} rows of a rollout; it has at most {2**26:,}")
-    if not cfg.hidden or not all(1 <= units <= 2**14 for units in cfg.hidden):
-        raise ConfigError(f"hidden is {list(cfg.hidden)}; it has one layer or more, each of 1 to {2**14:,} units")
+    if not isinstance(cfg.hidden, tuple) or not cfg.hidden or not all(isinstance(units, Integral) and 1 <= units <= 2**14 for units in cfg.hidden):
+        raise ConfigError(f"hidden is {cfg.hidden!r}; it is a tuple with one layer or more, each of 1 to {2**14:,} units")
     if cfg.critic not in ("own", "joint"): raise ConfigError(f"critic is {cfg.critic!r}; it is 'own' or 'joint'")
 
 # %% ../../nbs/44_agents.ppo.ipynb #c009
@@ -173,7 +176,7 @@ def value_loss(
         total += 0.5 * gap * gap
     return total / len(rows)
 
-# %% ../../nbs/44_agents.ppo.ipynb #c019
+# %% ../../nbs/44_agents.ppo.ipynb #c021
 @compiled
 def adam(
     theta, grad,      # (P,) float32: parameters, changed in place, and gradient
@@ -194,7 +197,7 @@ def adam(
         theta[i] -= rate * first[i] / (fix * np.sqrt(second[i]) + np.float32(1e-5))
     return norm
 
-# %% ../../nbs/44_agents.ppo.ipynb #c022
+# %% ../../nbs/44_agents.ppo.ipynb #c024
 @dataclass(frozen=True)
 class Role:
     "Agents that act and learn with one policy."
@@ -204,6 +207,16 @@ class Role:
     actions: int             # K: entries of an action, or number of choices
     head: str = "squashed"   # or "categorical"
 
+    def __post_init__(self):
+        if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z][\w-]*", self.name) or self.name == "market":
+            raise LiquidityGameError(f"a role's name is {self.name!r}; it begins with a letter, goes on with letters, digits, '_' and '-', and is not 'market': it names a folder and parts of a checkpoint")
+        if not isinstance(self.agents, tuple) or not self.agents or len(set(self.agents)) < len(self.agents) or not all(isinstance(i, Integral) and i >= 0 for i in self.agents):
+            raise LiquidityGameError(f"role {self.name!r} holds agents {self.agents!r}; it is a tuple of one place or more, none twice, each 0 or more")
+        check_size("features", self.features)
+        check_size("actions", self.actions)
+        if self.head not in ("squashed", "categorical"): raise LiquidityGameError(f"role {self.name!r} has head {self.head!r}; it is 'squashed' or 'categorical'")
+
+# %% ../../nbs/44_agents.ppo.ipynb #c025
 def roles_of(
     market,          # has n_agents, n_features, n_actions, and may have `head` and names `agents`
     share: bool,     # one policy for all, or one each
@@ -214,7 +227,7 @@ def roles_of(
     names = getattr(market, "agents", None) or [f"agent_{i}" for i in range(market.n_agents)]
     return tuple(Role(name, (i,), *shape) for i, name in enumerate(names))
 
-# %% ../../nbs/44_agents.ppo.ipynb #c024
+# %% ../../nbs/44_agents.ppo.ipynb #c028
 class Learner:
     "Policy, optimiser, statistics and rollout of one role."
 
@@ -243,7 +256,7 @@ class Learner:
         "What belongs to the role, `(B, N, ...)` to `(rows, ...)`."
         return array[:, self.places].reshape(-1, *array.shape[2:])
 
-# %% ../../nbs/44_agents.ppo.ipynb #c025
+# %% ../../nbs/44_agents.ppo.ipynb #c029
 def scale(self, obs: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     "The role's part of the market's observations `(B, N, F)`, normalised, `(rows, F)`."
     mine = np.ascontiguousarray(self.rows_of(obs)[:, :self.role.features])
@@ -271,7 +284,7 @@ def act(self, t: int, mask: np.ndarray | None) -> np.ndarray:
 
 Learner.scale, Learner.begin, Learner.act = scale, begin, act
 
-# %% ../../nbs/44_agents.ppo.ipynb #c027
+# %% ../../nbs/44_agents.ppo.ipynb #c031
 def evaluate(
     self,
     inputs: np.ndarray,       # (T + 1, rows, C): what the critic sees
@@ -301,7 +314,7 @@ def evaluate(
 
 Learner.evaluate = evaluate
 
-# %% ../../nbs/44_agents.ppo.ipynb #c029
+# %% ../../nbs/44_agents.ppo.ipynb #c033
 def improve(
     self,
     inputs: np.ndarray,     # (T, rows, C): what the critic sees

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Market', 'TrainingError', 'Log', 'critic_inputs', 'Trainer', 'collect', 'advance', 'differences', 'identity',
-           'save_checkpoint', 'load_checkpoint', 'progress_bar', 'tensorboard_writer', 'train']
+           'own_arrays', 'market_arrays', 'save_checkpoint', 'read_checkpoint', 'load_checkpoint', 'progress_bar',
+           'tensorboard_writer', 'train']
 
 # %% ../../nbs/44a_agents.train.ipynb #c002
 import csv
@@ -12,6 +13,7 @@ import io
 import json
 import math
 import time
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Callable, Protocol
 
@@ -20,7 +22,7 @@ import pandas as pd
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from .policy import ActorCritic, Moments, one_thread, write_atomic
+from .policy import ActorCritic, Moments, fit, one_thread, write_atomic
 from .ppo import Learner, PPOConfig, Role, roles_of
 from ..config import resolved
 from ..types import LiquidityGameError
@@ -35,7 +37,7 @@ class Market(Protocol):
     def step(self, actions: np.ndarray) -> tuple: ...  # (B, N, K) float32 -> obs (B, N, F), reward (B, N), terminated (B,), truncated (B,), info
     # info["final_obs"] (B, N, F) and the entries (B, N) or (B,) of info["episode"] count in rows whose episode ended in this step
     # optional: head = "categorical", with `mask` (B, N, K) bool and actions (B, N, 1); agents, their names;
-    # state() -> dict of arrays and set_state(dict), needed for checkpoints; cfg, the market's configuration: a checkpoint is of this market alone
+    # state() -> dict of arrays, names, shapes and types always the same, and set_state(dict), needed for checkpoints; cfg, the market's configuration: a checkpoint is of this market alone
 
 class TrainingError(LiquidityGameError):
     "Training cannot start, go on or resume."
@@ -108,12 +110,16 @@ class Trainer:
         roles: tuple[Role, ...] | None = None,  # who learns with whom; made from the market if not given
     ):
         if market.n_agents < 1: raise TrainingError(f"the market has {market.n_agents} agents; training needs one or more")
-        if not 1 <= steps <= 2**53: raise TrainingError(f"steps is {steps}; a run has 1 to 2**53")
+        if isinstance(steps, bool) or not isinstance(steps, Integral) or not 1 <= steps <= 2**53: raise TrainingError(f"steps is {steps!r}; a run has a whole number of them, 1 to 2**53")
         self.market, self.cfg, self.seed, self.update = market, cfg, seed, 0
         self.roles = roles_of(market, cfg.share_parameters) if roles is None else roles
         self.updates = math.ceil(steps / (cfg.markets * cfg.rollout_steps))
         if sorted(sum((role.agents for role in self.roles), ())) != list(range(market.n_agents)):
             raise TrainingError(f"roles hold agents {[role.agents for role in self.roles]}; each of the {market.n_agents} agents belongs to one")
+        for role in self.roles:
+            if role.features > market.n_features or role.actions > market.n_actions:
+                raise TrainingError(f"role {role.name!r} sees {role.features} features and takes {role.actions} actions; the market has {market.n_features} and {market.n_actions}")
+        if len({role.name for role in self.roles}) < len(self.roles): raise TrainingError(f"roles are named {[role.name for role in self.roles]}; no name stands twice")
         everything = sum(role.features * len(role.agents) for role in self.roles)
         self.learners = [Learner(role, cfg, everything + len(role.agents) if cfg.critic == "joint" else role.features, seed) for role in self.roles]
         first = np.asarray(market.reset(seed))
@@ -193,35 +199,72 @@ def _moments(learner: Learner) -> dict[str, Moments]:
     "The running statistics of a learner by name."
     return {"obs": learner.policy.moments, "rewards": learner.rewards, "values": learner.values}
 
+# %% ../../nbs/44a_agents.train.ipynb #c023
 def identity(trainer: Trainer) -> dict:
     "What makes a run this run; equal runs give equal results."
     parts = {"seed": trainer.seed, "updates": trainer.updates, "ppo": trainer.cfg, "roles": trainer.roles, "market": getattr(trainer.market, "cfg", None)}
     return json.loads(json.dumps(resolved(parts)))
 
-def save_checkpoint(self, path: str | Path) -> None:
-    "Write the state of the run to one safetensors file. Raises `TrainingError` for a market without `state`."
-    if not hasattr(self.market, "state"): raise TrainingError(f"{type(self.market).__name__} has no state(); an exact restart needs it")
-    arrays = {"obs": self.raw[-1]} | {f"market.{name}": array for name, array in self.market.state().items()}
-    streams = {}
-    for learner in self.learners:
+def own_arrays(trainer: Trainer) -> dict[str, np.ndarray]:
+    "The arrays of a run by name, without the market's."
+    arrays = {"obs": trainer.raw[-1]}
+    for learner in trainer.learners:
         role = learner.role.name
         arrays |= {f"{role}.{name}": array for name, array in (("theta", learner.policy.theta), ("first", learner.first), ("second", learner.second), ("carry", learner.carry))}
-        arrays |= {f"{role}.{name}.{part}": np.float64(getattr(stats, part)) for name, stats in _moments(learner).items() for part in ("mean", "var", "count")}
-        streams[role] = {"updates": learner.updates, "explore": learner.explore.bit_generator.state, "shuffle": learner.shuffle.bit_generator.state}
+        arrays |= {f"{role}.{name}.{part}": np.asarray(getattr(stats, part), np.float64) for name, stats in _moments(learner).items() for part in ("mean", "var", "count")}
+    return arrays
+
+def market_arrays(market: Market) -> dict[str, np.ndarray]:
+    "The state of a market, copied, with the names that it has in a checkpoint. Raises `TrainingError` for a market without `state`."
+    if not hasattr(market, "state"): raise TrainingError(f"{type(market).__name__} has no state(); an exact restart needs it")
+    return {f"market.{name}": np.array(array, order="C") for name, array in market.state().items()}
+
+# %% ../../nbs/44a_agents.train.ipynb #c024
+def save_checkpoint(self, path: str | Path) -> None:
+    "Write the state of the run to one safetensors file. Raises `TrainingError`."
+    arrays = market_arrays(self.market) | {name: np.array(array, order="C") for name, array in own_arrays(self).items()}
+    streams = {learner.role.name: {"updates": learner.updates, **{name: getattr(learner, name).bit_generator.state for name in ("explore", "shuffle")}} for learner in self.learners}
     about = {"identity": identity(self), "update": self.update, "streams": streams}
-    write_atomic(path, save({name: np.array(array, order="C") for name, array in arrays.items()}, metadata={"run": json.dumps(about)}))
+    try: write_atomic(path, save(arrays, metadata={"run": json.dumps(about)}))
+    except OSError as e: raise TrainingError(f"{path} cannot be written: {e.strerror or e}") from None
 
 Trainer.save = save_checkpoint
 
-# %% ../../nbs/44a_agents.train.ipynb #c023
-def load_checkpoint(self, path: str | Path) -> None:
-    "Continue from a checkpoint. Raises `TrainingError` if it is damaged or of another run."
+# %% ../../nbs/44a_agents.train.ipynb #c026
+def read_checkpoint(
+    trainer: Trainer,
+    path: str | Path,
+) -> tuple[dict, dict[str, np.ndarray]]:  # counts and states of the random streams; arrays by name
+    "What a checkpoint holds, if it fits the run. Raises `TrainingError`."
     try:
         with safe_open(path, "np") as file:
             about, arrays = json.loads(file.metadata()["run"]), {name: file.get_tensor(name) for name in file.keys()}
-            kept = about["identity"]
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as e: raise TrainingError(f"{path} is not a checkpoint: {e}") from None
-    if differ := differences(kept, identity(self)): raise TrainingError(f"{path} belongs to a run with {'; '.join(differ)}")
+            kept, update, streams = about["identity"], about["update"], about["streams"]
+    except (OSError, SafetensorError, RecursionError, KeyError, TypeError, ValueError) as e: raise TrainingError(f"{path} is not a checkpoint: {e}") from None
+    if differ := differences(kept, identity(trainer)): raise TrainingError(f"{path} belongs to a run with {'; '.join(differ)}")
+    own, market = own_arrays(trainer), market_arrays(trainer.market)
+    if odd := sorted(set(arrays) ^ set(own | market)): raise TrainingError(f"{path} is damaged: it differs in {odd} from what this run holds")
+    try:
+        for name, array in own.items(): fit(name, arrays[name], array, "the file")
+        for name, array in market.items():
+            if (arrays[name].shape, arrays[name].dtype) != (array.shape, array.dtype): raise TypeError(f"{name} is {arrays[name].dtype} {arrays[name].shape}; it is {array.dtype} {array.shape}")
+        for name, count in ("update", update), *((f"updates of {learner.role.name}", streams[learner.role.name]["updates"]) for learner in trainer.learners):
+            if type(count) is not int or not 0 <= count: raise TypeError(f"{name} is {count!r}; it is a whole number, 0 or more")
+        if update > trainer.updates: raise TypeError(f"update is {update}; the run has {trainer.updates}")
+        for learner in trainer.learners:
+            for name in ("explore", "shuffle"): type(getattr(learner, name).bit_generator)().state = streams[learner.role.name][name]
+    except (KeyError, TypeError, ValueError, OverflowError) as e: raise TrainingError(f"{path} is damaged: {e}") from None
+    return about, arrays
+
+# %% ../../nbs/44a_agents.train.ipynb #c027
+def load_checkpoint(self, path: str | Path) -> None:
+    "Continue from a checkpoint. Raises `TrainingError`, and leaves the run as it was, if it is damaged or of another run."
+    (about, arrays), before = read_checkpoint(self, path), market_arrays(self.market)
+    bare = lambda arrays: {name.removeprefix("market."): array for name, array in arrays.items() if name.startswith("market.")}
+    try: self.market.set_state(bare(arrays))
+    except Exception as e:
+        self.market.set_state(bare(before))
+        raise TrainingError(f"{path} is damaged: the market refuses its state: {e}") from None
     for learner in self.learners:
         role, stream = learner.role.name, about["streams"][learner.role.name]
         for name, array in ("theta", learner.policy.theta), ("first", learner.first), ("second", learner.second), ("carry", learner.carry):
@@ -229,12 +272,11 @@ def load_checkpoint(self, path: str | Path) -> None:
         for name, stats in _moments(learner).items():
             stats.mean, stats.var, stats.count = arrays[f"{role}.{name}.mean"], arrays[f"{role}.{name}.var"], float(arrays[f"{role}.{name}.count"])
         learner.updates, learner.explore.bit_generator.state, learner.shuffle.bit_generator.state = stream["updates"], stream["explore"], stream["shuffle"]
-    self.market.set_state({name[len("market."):]: array for name, array in arrays.items() if name.startswith("market.")})
     self.raw[-1], self.update = arrays["obs"], about["update"]
 
 Trainer.load = load_checkpoint
 
-# %% ../../nbs/44a_agents.train.ipynb #c025
+# %% ../../nbs/44a_agents.train.ipynb #c029
 def progress_bar(updates: int) -> Callable[["Trainer", list[dict]], None]:
     "A progress line with the time that is left."
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -258,7 +300,7 @@ def tensorboard_writer(folder: Path) -> Callable[["Trainer", list[dict]], None]:
         writer.flush()
     return report
 
-# %% ../../nbs/44a_agents.train.ipynb #c026
+# %% ../../nbs/44a_agents.train.ipynb #c030
 def train(
     market: Market,
     cfg: PPOConfig,

@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['CLOSED_FORMS', 'UNTUNED', 'BaselinesConfig', 'maker_seat', 'fit_intensity', 'MarketFacts', 'market_facts', 'families',
-           'tune_baseline']
+           'is_plain', 'optimum', 'check_budget', 'tune_baseline', 'grid_ends']
 
 # %% ../../nbs/40a_agents.tuning.ipynb #c002
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
+from numbers import Integral
 
 import numpy as np
 
-from .baselines import GLFT, AvellanedaStoikov, DoNothing, FixedSpread, MakerSeat, Random, tune
+from .baselines import GLFT, AvellanedaStoikov, DoNothing, FixedSpread, MakerSeat, Random, RunningPenalty, check_positive, tune
 from ..types import ConfigError, LiquidityGameError, Policy, random_stream
 
 # %% ../../nbs/40a_agents.tuning.ipynb #c005
@@ -29,8 +30,11 @@ class BaselinesConfig:
     def __post_init__(self):
         for name in ("half_spread_ticks", "inventory_cap_lots", "risk_aversion", "decay_factor", "lots"):
             values = getattr(self, name)
-            if not values or not all(0 < value <= 1e6 for value in values):
-                raise ConfigError(f"{name} is {list(values)}; it has one value or more, all above 0 and at most a million")
+            try: sound = 0 < len(tuple(values)) and not isinstance(values, str) and [check_positive(value=value) for value in values] and max(values) <= 1e6
+            except (TypeError, LiquidityGameError): sound = False
+            if not sound: raise ConfigError(f"{name} is {values!r}; it has one value or more, all of them numbers above 0 and at most a million")
+            if len(set(values)) < len(values): raise ConfigError(f"{name} is {values!r}; a value stands in it once")
+        if not all(isinstance(lots, Integral) for lots in self.lots): raise ConfigError(f"lots is {self.lots!r}; sizes are whole")
 
 # %% ../../nbs/40a_agents.tuning.ipynb #c008
 def maker_seat(
@@ -46,8 +50,11 @@ def fit_intensity(
     distance,   # (n,) ticks
     rate,       # (n,) fills a step on one side
 ) -> tuple[float, float]:  # k per tick, A per step
-    "Least squares of the logarithm of the rate on the distance. Raises `LiquidityGameError` if fewer than two distances were filled or the rate does not fall."
-    distance, rate = np.asarray(distance, float), np.asarray(rate, float)
+    "Least squares of the logarithm of the rate on the distance. Raises `LiquidityGameError` for what is not two rows of finite numbers, a negative rate, fewer than two filled distances, or a rate that does not fall."
+    try: distance, rate = np.asarray(distance, float), np.asarray(rate, float)
+    except (TypeError, ValueError): raise LiquidityGameError(f"distance is {distance!r}, rate {rate!r}; both are rows of numbers") from None
+    if distance.ndim != 1 or distance.shape != rate.shape: raise LiquidityGameError(f"distance has shape {distance.shape}, rate {rate.shape}; both are (n,)")
+    if not (np.isfinite(distance).all() and np.isfinite(rate).all() and (rate >= 0).all()): raise LiquidityGameError(f"distance is {distance.tolist()}, rate {rate.tolist()}; both are finite, a rate 0 or more")
     filled = rate > 0
     if len(np.unique(distance[filled])) < 2: raise LiquidityGameError(f"quotes were filled at distances {distance[filled].tolist()}; two or more are needed")
     slope, level = np.polyfit(distance[filled], np.log(rate[filled]), 1)
@@ -68,7 +75,8 @@ def market_facts(
     distances: Sequence[float],    # ticks
     seed: int,
 ) -> MarketFacts:
-    "One episode in each row at each distance: volatility from the mid, fill rates from the quotes."
+    "One episode in each row at each distance: volatility from the mid, fill rates from the quotes. Raises `LiquidityGameError` for no distance."
+    if not len(distances): raise LiquidityGameError("distances is empty; a market is measured at one distance or more")
     change, rates, unit = [], [], market.cfg.maker.max_offset_ticks
     for distance in distances:
         policy, rng = FixedSpread(maker_seat(market, 1), distance), random_stream(seed, "facts")
@@ -97,6 +105,30 @@ def families(market, facts: MarketFacts | None, cfg: BaselinesConfig) -> dict[st
 UNTUNED = {"random": Random(), "do_nothing": DoNothing()}
 
 # %% ../../nbs/40a_agents.tuning.ipynb #c018
+def is_plain(cfg) -> bool:
+    "Whether a market is one maker, one asset, and unit market orders as the only, independent flow."
+    market, flow, values = cfg.market, cfg.flow, cfg.fundamental
+    alone = (market.makers, market.takers, market.arbitrageurs, len(market.assets), cfg.replay.source, cfg.maker.latency_steps) == (1, 0, 0, 1, "synthetic", (0.0, 0.0))
+    one_regime = (len(cfg.regimes.states) == 1 or cfg.regimes.switch_probability == 0) and cfg.regimes.states[0].sell_share == 0.5
+    only_orders = flow.limit_rate == flow.initial_orders == flow.informed_markets == 0 and flow.size_max_lots == 1 and flow.hawkes is None and flow.sign_run_exponent is None
+    return alone and one_regime and only_orders and market.mid == "fundamental" and market.maker_rebate == 0 and values.common_share == 1 and values.permanent_impact_ticks == 0
+
+def optimum(market) -> RunningPenalty | None:
+    "The best dealer for the market's objective, where the assumptions under which he is known hold exactly; else `None`."
+    cfg, flow = market.cfg, market.cfg.flow
+    if flow.market_reach_ticks is None: return None
+    if not is_plain(cfg): return None
+    calm = cfg.regimes.states[0]
+    return RunningPenalty(maker_seat(market, cfg.maker.max_size_lots), cfg.market.phi, 1 / flow.market_reach_ticks, flow.market_rate / 2 * calm.intensity * calm.market_factor, rounding_ticks=0.5)
+
+# %% ../../nbs/40a_agents.tuning.ipynb #c020
+def check_budget(seeds: Sequence[int], steps: int) -> None:
+    "Raise `LiquidityGameError` for seeds that are none, negative, no whole numbers or given twice, and for steps that are not a whole number above 0."
+    if isinstance(seeds, str) or not hasattr(seeds, "__len__"): raise LiquidityGameError(f"seeds is {seeds!r}; it is a row of whole numbers")
+    if not len(seeds) or not all(isinstance(s, Integral) and s >= 0 for s in seeds) or len(set(seeds)) < len(seeds): raise LiquidityGameError(f"seeds are {list(seeds)}; there is one or more, whole numbers from 0, each once")
+    if not isinstance(steps, Integral) or steps < 1: raise LiquidityGameError(f"steps is {steps!r}; it is a whole number above 0")
+
+# %% ../../nbs/40a_agents.tuning.ipynb #c021
 def tune_baseline(
     name: str,                      # one of `families`
     make_market: Callable,          # number of markets to a batch
@@ -105,9 +137,10 @@ def tune_baseline(
     steps: int,                     # market steps in all, those that measure the market included
     play: Callable,                 # (market, policy, seed) to a result whose `table` has a column "objective"
 ) -> tuple[Policy, list[dict]]:     # the tuned policy; every trial with its parameters, objective and episodes
-    "The best policy of a family. Raises `LiquidityGameError` for an unknown family, a market of more makers than one, or too few steps for one episode a trial and seed."
+    "The best policy of a family. Raises `LiquidityGameError` for an unknown family, seeds that are none or stand twice, a market of more makers than one, or too few steps for one episode a trial and seed."
+    check_budget(seeds, steps)
     probe = make_market(1)
-    if probe.n_agents != 1: raise LiquidityGameError(f"the market has {probe.n_agents} makers; a baseline is tuned in a market with one")
+    if probe.n_agents != 1: raise LiquidityGameError(f"the market has {probe.n_agents} agents; a baseline is tuned in a market with one, a maker")
     rows = min(64, max(1, steps // (10 * len(cfg.half_spread_ticks) * probe.episode_steps)))
     facts = market_facts(make_market(rows), cfg.half_spread_ticks, seeds[0]) if name in CLOSED_FORMS else None
     found, measured = families(probe, facts, cfg), facts.steps if facts else 0
@@ -119,3 +152,18 @@ def tune_baseline(
     market = make_market(each)
     best, tried = tune(lambda **chosen: np.mean([play(market, make(**chosen), seed).table["objective"].mean() for seed in seeds]), grid)
     return make(**best), [trial | {"episodes": each * len(seeds)} for trial in tried]
+
+# %% ../../nbs/40a_agents.tuning.ipynb #c027
+def grid_ends(
+    trials: Sequence[dict],             # as `tune_baseline` returns them
+    allowed: dict[str, float],          # parameter to the largest value that the market allows
+) -> dict[str, str]:                    # parameter to "lowest" or "highest" of those tried, or "allowed"
+    "The parameters whose best value sits at an end of its grid. One that was given a single value was not tuned, and is left out."
+    if not trials: raise LiquidityGameError("there are no trials")
+    best, found = max(trials, key=lambda trial: trial["objective"]), {}
+    for name in best.keys() - {"objective", "episodes"}:
+        tried = {trial[name] for trial in trials}
+        if len(tried) == 1: continue
+        if best[name] == min(tried): found[name] = "lowest"
+        if best[name] == max(tried): found[name] = "allowed" if best[name] >= allowed.get(name, np.inf) else "highest"
+    return dict(sorted(found.items()))

@@ -8,6 +8,7 @@ __all__ = ['EpisodicMarket', 'Episodes', 'play', 'decide', 'finished', 'traced',
 # %% ../../nbs/70a_eval.protocol.ipynb #c002
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -40,6 +41,8 @@ def play(
 ) -> Episodes:
     "One episode in each row of the market. Raises `LiquidityGameError` for a wrong number of policies or an action of the wrong shape."
     policies = [policies] if isinstance(policies, Policy) else list(policies)
+    if not all(isinstance(policy, Policy) for policy in policies): raise LiquidityGameError(f"policies are {policies}; each has act(obs, rng)")
+    if isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 1: raise LiquidityGameError(f"limit is {limit!r}; it is a whole number of steps, 1 or more")
     B, N, K = market.batch, market.n_agents, market.n_actions
     if len(policies) != N:
         raise LiquidityGameError(f"{len(policies)} policies for a market with {N} agents; each seat needs one")
@@ -89,11 +92,17 @@ class RunsConfig:
     seed: int                         # of whatever else is drawn: data sets, bootstrap resamples
 
     def __post_init__(self):
+        names = self.configurations
+        if not names or len(set(names)) < len(names) or not all(isinstance(name, str) and name.strip() for name in names):
+            raise ValueError(f"configurations are {list(names)}; there is one at least, each has a name, and none stands twice")
+        for name, seed in (*(("training_seeds", seed) for seed in self.training_seeds), ("evaluation_seed", self.evaluation_seed), ("seed", self.seed)):
+            if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0: raise ValueError(f"{name} holds {seed!r}; a seed is an integer of 0 or more")
         if not self.training_seeds or len(set(self.training_seeds)) < len(self.training_seeds):
             raise ValueError(f"training_seeds are {list(self.training_seeds)}; there is one at least, and none stands twice")
         if self.evaluation_seed in self.training_seeds:
             raise ValueError(f"evaluation_seed is {self.evaluation_seed}, which is also a training seed")
-        if self.episodes < 2: raise ValueError(f"episodes is {self.episodes}; an interval needs 2 or more")
+        if isinstance(self.episodes, bool) or not isinstance(self.episodes, Integral) or self.episodes < 2:
+            raise ValueError(f"episodes is {self.episodes!r}; it is a whole number, and an interval needs 2 or more")
 
 # %% ../../nbs/70a_eval.protocol.ipynb #c019
 def scores_of(
@@ -101,7 +110,8 @@ def scores_of(
     policy: str,
     score: str = "objective",
 ) -> np.ndarray:             # (S, E)
-    "One row a training seed, one column an episode. Raises `LiquidityGameError` where a cell is missing or stands twice."
+    "One row a training seed, one column an episode. Raises `LiquidityGameError` where a column or a cell is missing, a cell stands twice, or one is no finite number."
+    if missing := [name for name in ("policy", "seed", "episode", score) if name not in results]: raise LiquidityGameError(f"there is no column {missing[0]!r}; there are {sorted(results)}")
     rows = results[results["policy"] == policy]
     if rows.empty:
         raise LiquidityGameError(f"there are no results of policy {policy!r}; there are {sorted(results['policy'].unique())}")
@@ -109,4 +119,6 @@ def scores_of(
     complete = rows["seed"].nunique() * rows["episode"].nunique()
     if len(counts) != complete or counts.max() > 1:
         raise LiquidityGameError(f"policy {policy!r} has {len(counts)} of {complete} cells seed × episode, the fullest with {counts.max()} rows; each must have one")
+    if not pd.api.types.is_numeric_dtype(rows[score]) or not np.isfinite(rows[score].to_numpy(float)).all():
+        raise LiquidityGameError(f"policy {policy!r} has a {score} that is no finite number; every score is one")
     return rows.pivot(index="seed", columns="episode", values=score).to_numpy(float)

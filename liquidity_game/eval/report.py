@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from numbers import Real
 from pathlib import Path
 
 import pandas as pd
@@ -55,7 +56,7 @@ class Column:
 
 # %% ../../nbs/74_eval.report.ipynb #c011
 LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-         "−": "$-$", "–": "--", "×": r"$\times$", "φ": r"$\varphi$", "∞": r"$\infty$", "²": "$^2$", "≥": r"$\geq$", "≤": r"$\leq$", "\u202f": r"\,", "½": r"$\frac12$"}
+         "−": "$-$", "–": "--", "×": r"$\times$", "φ": r"$\varphi$", "∞": r"$\infty$", "²": "$^2$", "≥": r"$\geq$", "≤": r"$\leq$", "\u202f": r"\,", "½": r"$\frac12$", "†": r"$\dagger$", "γ": r"$\gamma$", "Δ": r"$\Delta$", "“": "``", "”": "''"}
 
 def latex_text(text: str) -> str:
     "Plain text as LaTeX that prints it."
@@ -111,8 +112,8 @@ def holds(
         raise LiquidityGameError(f"target is {target!r}; it reads like 'low > 0' or 'value >= 0.95'")
     side, relation, number = match[1], match[2], float(match[3])
     x = {"value": value, "low": low, "high": high}[side]
-    if x is None or math.isnan(x):
-        raise LiquidityGameError(f"target is {target!r}, but {side} is {x}")
+    if not isinstance(x, Real) or not math.isfinite(x):
+        raise LiquidityGameError(f"target is {target!r}, but {side} is {x}; a finite number is compared")
     return bool({">=": x >= number, "<=": x <= number, ">": x > number, "<": x < number, "==": x == number}[relation])
 
 # %% ../../nbs/74_eval.report.ipynb #c021
@@ -126,10 +127,15 @@ def claim(
     high: float | None = None,
     cause: str = "",            # why it does not hold, if it does not
 ) -> dict:
-    "One row of the claims table."
+    "One row of the claims table. Raises `LiquidityGameError` for a value or an end of the interval that is no finite number, and for an interval that is reversed."
+    for name, x in {"value": value, "low": low, "high": high}.items():
+        if x is None and name != "value": continue
+        if not isinstance(x, Real) or not math.isfinite(x): raise LiquidityGameError(f"claim {id!r}: {name} is {x!r}; it is a finite number")
+    if low is not None and high is not None and low > high: raise LiquidityGameError(f"claim {id!r}: the interval runs from {low:g} to {high:g}")
     return {"id": id, "statement": statement, "value": float(value), "low": None if low is None else float(low), "high": None if high is None else float(high),
             "target": target, "holds": holds(target, value, low, high), "stage": stage, **({"cause": cause} if cause else {})}
 
+# %% ../../nbs/74_eval.report.ipynb #c022
 def share_claim(
     id: str, statement: str,
     top: float, bottom: float,  # the value is top / bottom
@@ -151,7 +157,7 @@ def write_claims(path, claims: list[dict]) -> Path:
         raise LiquidityGameError(f"claims {twice} appear more than once; an id names one claim")
     return write_json(path, claims)
 
-# %% ../../nbs/74_eval.report.ipynb #c027
+# %% ../../nbs/74_eval.report.ipynb #c028
 LIBRARIES = ("numpy", "numba", "pandas", "pyarrow", "scipy", "torch", "gymnasium", "matplotlib", "typst")
 
 def provenance(
