@@ -60,8 +60,13 @@ class SolveConfig:
     episodes: int  # that each baseline plays
     seed: int      # of their cards, and of states where these are sampled
     bankroll: BankrollConfig
+    simulated_rounds: int       # of the optimum, against its computed value
+    noises: tuple[float, ...]   # standard deviations of quote noise in the picture of the optimum
+    alphas: tuple[float, ...]   # impacts there
+    planned_episodes: int       # played by the bankroll program
+    bankroll_error: float       # by which its promise and its play may differ, as a share
 
-    def __post_init__(self): within(self, episodes=(2, 10**8), seed=(0, 2**62))
+    def __post_init__(self): within(self, episodes=(2, 10**8), seed=(0, 2**62), simulated_rounds=(20, 10**10), planned_episodes=(2, 10**9))
 
 def controlled(
     value: np.ndarray,    # (n,) of episodes
