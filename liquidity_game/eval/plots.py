@@ -6,7 +6,7 @@
 __all__ = ['WIDTH', 'STYLE', 'COLOURS', 'SPARE', 'LINES', 'LABELS', 'colour_of', 'label_of', 'styled', 'need', 'panels', 'keys',
            'save_figure', 'plot_intervals', 'plot_learning', 'mark_levels', 'compact', 'plot_quotes', 'plot_regimes',
            'plot_distribution', 'plot_profiles', 'plot_terms', 'plot_episode', 'shade_depth', 'plot_speeds',
-           'plot_curves']
+           'plot_curves', 'plot_matrix', 'cell_colours']
 
 # %% ../../nbs/73_eval.plots.ipynb #c002
 from collections.abc import Mapping
@@ -35,11 +35,13 @@ STYLE = {
 COLOURS = {
     "learned": "#1f5fa8", "avellaneda_stoikov": "#c8553d", "fixed_spread": "#e0a030", "glft": "#7d5ba6", "random": "#7c8a99", "do_nothing": "#b9b9b9", "optimum": "#111111",
     "normal": "#3a8f85", "stress": "#a63a50", "bid": "#2f7dbd", "ask": "#cf5c4e", "mid": "#333333",
+    "random_valid": "#7c8a99", "ev_oracle": "#c8553d", "ev_oracle_kelly": "#e0a030", "ev_oracle_fixed": "#7d5ba6", "level1": "#1f5fa8", "optimum_alone": "#111111", "equilibrium": "#3a8f85",
 }
 SPARE = ("#5b7f3a", "#3d9db3", "#8c6d4f", "#b05a8c")
 LINES = ("#1f5fa8", "#c8553d", "#e0a030", "#3a8f85", "#7d5ba6", "#7c8a99")  # of curves that are no policies, in order
 LABELS = {"learned": "learned (PPO)", "avellaneda_stoikov": "Avellaneda–Stoikov", "fixed_spread": "fixed spread, tuned", "do_nothing": "no quotes", "glft": "GLFT", "optimum": "computed optimum",
           "delta_mtm": "change of wealth before fees", "fees": "rebates less fees", "inventory": "charge for inventory", "liquidity": "presence",
+          "random_valid": "random, valid", "ev_oracle": "EV oracle", "ev_oracle_kelly": "EV oracle, Kelly", "ev_oracle_fixed": "EV oracle, fixed", "ev_oracle_kelly_tuned": "EV oracle, Kelly, tuned", "ev_oracle_fixed_tuned": "EV oracle, fixed, tuned", "level1": "level 1", "optimum_alone": "optimum of one player", "optimum_unaware": "optimum, old world",
           "single_maker": "default market", "as_market": "A–S market", "normal": "calm"}
 
 # %% ../../nbs/73_eval.plots.ipynb #c007
@@ -101,6 +103,7 @@ def plot_intervals(
     xlabel: str,
     reference: float | None = 0,   # where the vertical line stands; None: no line
     digits: int = 1,           # of the printed numbers
+    colour: str | None = None, # of all marks; None: that of each name
 ) -> Figure:
     "Dots with interval bars, one panel beside the other."
     need(table, "panel", "name", "value", "low", "high")
@@ -109,8 +112,8 @@ def plot_intervals(
     for i, (_, ax, part) in enumerate(parts):
         for row in part.itertuples():
             y, known = names.index(row.name), not np.isnan(row.value)
-            ax.plot([row.low, row.high], [y, y], color=colour_of(row.name), lw=2.2, solid_capstyle="butt")
-            ax.plot(row.value, y, "o", ms=5, color=colour_of(row.name), mec="white", mew=0.8)
+            ax.plot([row.low, row.high], [y, y], color=colour or colour_of(row.name), lw=2.2, solid_capstyle="butt")
+            ax.plot(row.value, y, "o", ms=5, color=colour or colour_of(row.name), mec="white", mew=0.8)
             ax.annotate(f"{row.value:,.{digits}f}".replace("-", "−").replace(",", " ") if known else "–", (1, y), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color="#444444")
         if reference is not None: ax.axvline(reference, color="#bbbbbb", lw=0.8, zorder=0)
         ax.set(yticks=range(len(names)), yticklabels=[label_of(n) for n in names] if not i else [], ylim=(len(names) - 0.5, -0.5), xlabel=xlabel)
@@ -315,6 +318,7 @@ def plot_curves(
     levels: Mapping[str, float] | None = None,  # name: height of a dotted line in every panel
     height: float = 2.5,
     sharey: bool = False,
+    above: bool = False,    # one legend above the panels, not one in each
 ) -> Figure:
     "One line a name in each panel, drawn by x."
     need(table, "panel", "name", "x", "value")
@@ -330,5 +334,42 @@ def plot_curves(
             ax.annotate(name, (1, level), xycoords=("axes fraction", "data"), xytext=(0, 2), textcoords="offset points", ha="right", fontsize=7.5, color="#555555")
         ax.set_xlabel(xlabel)
         if number == 0: ax.set_ylabel(ylabel)
-        if part["name"].nunique() > 1 or part["name"].iloc[0] != part["panel"].iloc[0]: ax.legend(loc="best", handlelength=1.6)
+        if not above and (part["name"].nunique() > 1 or part["name"].iloc[0] != part["panel"].iloc[0]): ax.legend(loc="best", handlelength=1.6)
+    if above: keys(fig)
     return fig
+
+# %% ../../nbs/73_eval.plots.ipynb #c048
+@styled
+def plot_matrix(
+    table: pd.DataFrame,        # columns panel, x, y, value; one row a cell, in the order in which they are drawn
+    xlabel: str,
+    ylabel: str,
+    signed: bool = False,       # gains and losses, not shares
+    digits: int | None = None,  # of the numbers in the cells; None: no numbers
+    height: float = 2.6,
+    upwards: bool = False,      # the first y at the bottom
+) -> Figure:
+    "Cells of a grid, one panel beside the other. Raises `LiquidityGameError` if a cell stands twice."
+    need(table, "panel", "x", "y", "value")
+    if (twice := table.duplicated(["panel", "x", "y"])).any(): raise LiquidityGameError(f"cell {table[twice].iloc[0].to_dict()} stands twice")
+    names, xs, ys = (list(dict.fromkeys(table[c])) for c in ("panel", "x", "y"))
+    fig, parts = panels(table, height, sharey=True)
+    for i, (_, ax, part) in enumerate(parts):
+        grid = part.pivot(index="y", columns="x", values="value").reindex(index=ys, columns=xs).to_numpy(float)
+        colours, scale = cell_colours(table["value"].to_numpy(float), signed)
+        ax.pcolormesh(np.arange(len(xs) + 1) - 0.5, np.arange(len(ys) + 1) - 0.5, np.ma.masked_invalid(grid), cmap=colours, norm=scale, edgecolors="white", linewidth=0.4)  # each cell a shape: a picture would be smoothed
+        for (y, x), value in np.ndenumerate(grid if digits is not None else grid[:0]):
+            dark = (abs(2*scale(value) - 1) if signed else scale(value)) > 0.75
+            if not np.isnan(value): ax.annotate(f"{value:,.{digits}f}".replace("-", "−"), (x, y), ha="center", va="center", fontsize=8, color="white" if dark else "#222222")
+        words, step = list(map(label_of, xs)), -(-len(xs)//max(4, 28//len(names)))
+        ax.set(xlabel=xlabel, ylabel=ylabel if not i else None, yticks=range(len(ys)), yticklabels=list(map(label_of, ys)), ylim=(-0.5, len(ys) - 0.5) if upwards else (len(ys) - 0.5, -0.5))
+        if max(map(len, words)) > 5 and len(xs) > 3: ax.set_xticks(range(len(xs)), words, rotation=30, ha="right", rotation_mode="anchor")
+        else: ax.set_xticks(range(0, len(xs), step), words[::step])
+        ax.tick_params(length=0); ax.spines[:].set_visible(False)
+    return fig
+
+def cell_colours(values: np.ndarray, signed: bool) -> tuple[mpl.colors.Colormap, mpl.colors.Normalize]:
+    "Colour map and scale for shares or, signed, for gains and losses."
+    top = max(float(np.nanmax(np.abs(values))), 1e-12)
+    if signed: return mpl.colors.LinearSegmentedColormap.from_list("gain", ["#8f2a1b", "#e9a58f", "#ffffff", "#9cbfe0", "#1f5fa8"]), mpl.colors.SymLogNorm(top/20, vmin=-top, vmax=top)
+    return mpl.colors.LinearSegmentedColormap.from_list("share", ["#ffffff", "#9cbfe0", "#1f5fa8", "#10305a"]), mpl.colors.PowerNorm(0.5, 0, top)
