@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .deck import KIND, KINDS, within
+from .deck import KIND, KINDS
 from .game import MAX_SIZE, CardGame, largest_order
 from .optimum import expected_overflow, hidden_overflow, log_scale, optimum, tail
 from .policies import Reader, actions_of, better_side, most_units
 from .posterior import LEAST, WIDTH
 from .quotes import spread_rule, true_depth
 from ..compiled import compiled, inlined
+from ..config import within
 from ..types import LiquidityGameError
 
 # %% ../../nbs/66a_cards.bankroll.ipynb #c005

@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .batch import CardBatch, whole
-from .deck import KIND, within
+from .deck import KIND
 from .equilibrium import Equilibrium
 from .game import MAX_SIZE, CardGame, CardsConfig
 from .optimum import BestAction, optimum
 from .policies import PoliciesConfig, Reader, better_side, make_policy
 from .posterior import HINT_SIZE
 from .solve import share_of_optimum
+from ..config import within
 from ..types import ConfigError, LiquidityGameError, random_stream
 
 # %% ../../nbs/66d_cards.evaluate.ipynb #c005

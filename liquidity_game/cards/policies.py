@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .deck import KINDS, RANKS, REMAPS, within
+from .deck import KINDS, RANKS, REMAPS
 from .game import ACTIONS, MAX_SIZE, CardGame
 from .posterior import CODE, HINT
 from .step import feature_names
+from ..config import within
 from ..types import LiquidityGameError
 
 # %% ../../nbs/65_cards.policies.ipynb #c005

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr
 
-from .deck import DeckConfig, EventsConfig, HintsConfig, event_chances, within
+from .deck import DeckConfig, EventsConfig, HintsConfig, event_chances
 from .posterior import HINT_SIZE, posterior_tables
 from ..compiled import compiled
+from ..config import within
 from ..types import ConfigError
 
 # %% ../../nbs/62_cards.quotes.ipynb #c005

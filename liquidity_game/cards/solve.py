@@ -14,11 +14,12 @@ import numpy as np
 
 from .bankroll import BankrollConfig, bankroll
 from .batch import CardBatch
-from .deck import event_number, within
+from .deck import event_number
 from .game import CardGame, CardsConfig
 from .optimum import BestAction, optimum
 from .policies import POLICIES, PoliciesConfig, make_policy
 from .posterior import posterior
+from ..config import within
 from ..types import LiquidityGameError, random_stream
 
 # %% ../../nbs/66c_cards.solve.ipynb #c005
