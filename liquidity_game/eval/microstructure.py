@@ -178,16 +178,15 @@ def feedback(
 # %% ../../nbs/70c_eval.microstructure.ipynb #c025
 def depth_grid(
     events: pd.DataFrame,
-    trades: pd.DataFrame,
+    trades: pd.DataFrame,  # with their `step`
     low: int, high: int,   # prices, ticks, both included
     steps: int,            # timesteps 0 .. steps
 ) -> np.ndarray:           # (high - low + 1, steps + 1) int64: lots, offers negative, at the end of each timestep
     "Resting lots by price and timestep."
     e, ok = events, events["reason"].isin([0, 8])
     placed, gone = ok & (e["rested_lots"] > 0), ok & e["kind"].isin([1, 5])
-    step_of = e.set_index("seq")["step"]
     parts = [(e["price_ticks"][placed], e["step"][placed], (e["side"]*e["rested_lots"])[placed]), (e["price_ticks"][gone], e["step"][gone], -(e["side"]*e["qty_lots"])[gone]),
-             (trades["price_ticks"], trades["seq"].map(step_of), trades["taker_side"]*trades["qty_lots"])]  # what a buyer takes are offers: less negative
+             (trades["price_ticks"], trades["step"], trades["taker_side"]*trades["qty_lots"])]  # what a buyer takes are offers: less negative
     price, step, lots = (np.concatenate([np.asarray(part[i], np.int64) for part in parts]) for i in range(3))
     inside = (price >= low) & (price <= high) & (step <= steps)
     grid = np.zeros((high - low + 1, steps + 1), np.int64)

@@ -172,7 +172,7 @@ def resting(w, b, o) -> int:
     if o[O.order_id] == 0: return 0
     node = find(b, o[O.order_id])
     if node != 0: return ldw(b, 2*node + QTY)
-    if w[W.now] < o[O.arrives]: return -1
+    if w[W.now] <= o[O.arrives]: return -1
     o[O.order_id] = 0
     return 0
 
