@@ -124,3 +124,60 @@ def test_killed_half_way(root, tmp_path):
     counts = rebuild(out)
     assert counts["snapshots"] == status["steps"] + 1
     for name in ("snapshots", "inventories", "cash"): assert counts[name] == counts[f"{name}_equal"]
+
+
+class Wild:
+    "Acts at random."
+    def act(self, obs, rng): return rng.uniform(-1, 1, (1, 3)).astype("float32")
+
+
+@pytest.mark.parametrize("trial", range(8))
+def test_any_population_keeps_the_rules(trial, root, tmp_path):
+    "Groups, limits, latencies, tariffs and rules at random: the tape is rebuilt, every price move has a cause, no limit is broken, and the reference book makes the same trades."
+    import numpy as np
+    from liquidity_game.book.reference import ReferenceBook, apply
+    from liquidity_game.config import load_params, override, section
+    from liquidity_game.sim.checks import ChecksConfig, check_tape
+    from liquidity_game.sim.population import population_config
+    from liquidity_game.sim.rebuild import rebuild
+    from liquidity_game.sim.seats import seat_config
+    from liquidity_game.sim.tape import read_table, record
+    params, rng = load_params(root/"params.yaml"), np.random.default_rng(trial)
+    groups, between, count = params["population"], lambda low, high: float(rng.uniform(low, high)), lambda low, high: int(rng.integers(low, high))
+    late = lambda: [0, between(0, 300_000)]
+    chosen = {
+        "noise": [groups["noise"][0] | {"name": f"noise {i}", "count": count(1, 30), "inventory_limit_lots": count(1, 40), "orders": count(1, 8), "flow_scale": between(.2, 3), "credit": between(1e4, 2e6), "latency_us": late()} for i in range(count(1, 3))],
+        "makers": [groups["makers"][0] | {"name": f"maker {i}", "count": count(0, 10), "layers": count(1, 8), "lots": count(1, 20), "inventory_limit_lots": count(1, 60), "half_spread_ticks": between(0, 6), "skew_ticks": between(0, 2),
+                    "refill": between(0, 1), "wake_steps": between(.2, 4), "latency_us": late()} for i in range(count(0, 3))],
+        "momentum": [groups["momentum"][0] | {"count": count(0, 8), "threshold_ticks": between(.5, 6), "lots": count(1, 30)}],
+        "learned": [groups["learned"][0] | {"count": count(0, 3), "latency_us": late(), "wake_steps": between(.3, 3)}, groups["learned"][0] | {"name": "taker", "role": "taker", "configuration": "multi_agent_basic"}]}
+    changes = groups["changes"] | {"market.rule": ("fifo", "pro_rata")[trial % 2], "flow.initial_orders": count(0, 60), "flow.market_rate": between(.2, 4), "market.maker_rebate": (-1e-5, 0.0, 3e-6)[trial % 3]}
+    params = override(params, {f"population.{kind}": value for kind, value in chosen.items()} | {"population.changes": changes, "population.rows_per_part": count(64, 3000), "population.levels": count(1, 15)})
+    cfg, world = population_config(params)
+    record(cfg, world, {g.name: Wild() for g in cfg.learned}, {g.name: seat_config(params, g) for g in cfg.learned}, trial, count(20, 200), tmp_path)
+    counts, (findings, _) = rebuild(tmp_path), check_tape(tmp_path, section(ChecksConfig, params, "tape_checks"))
+    for name in ("snapshots", "inventories", "cash"): assert counts[name] == counts[f"{name}_equal"] > 0
+    assert findings["unattributed_mid_moves"] == findings["crossed_books"] == findings["bound_violations"] == 0
+    events, trades = read_table(tmp_path, "events"), read_table(tmp_path, "trades")
+    accepted = events.loc[events["reason"].isin([0, 8]), ["kind", "side", "price_ticks", "qty_lots", "order_id", "agent"]]
+    made, _ = apply(ReferenceBook(world.market.rule), accepted.to_numpy(np.int64))
+    assert made[:, :4].tolist() == trades[["maker_order_id", "taker_order_id", "price_ticks", "qty_lots"]].to_numpy(np.int64).tolist()
+
+
+def test_weights_are_not_touched(root, tmp_path):
+    "A network acts for a while; its file and its hash are what they were."
+    import numpy as np
+    from liquidity_game.agents.policy import ActorCritic, PolicySpec
+    from liquidity_game.config import load_params
+    from liquidity_game.market.senses import ObservationLayout
+    from liquidity_game.sim.population import population_config
+    from liquidity_game.sim.seats import seat_config
+    from liquidity_game.sim.tape import record
+    features, params = ObservationLayout(1, 0).n_features, load_params(root/"params.yaml")
+    policy = ActorCritic(PolicySpec(features, 3, "squashed", (8, 8), features, 10.0)).start(np.random.default_rng(0), 0.5).frozen()
+    policy.save(tmp_path/"before")
+    cfg, world = population_config(params)
+    facts = record(cfg, world, {g.name: policy for g in cfg.learned}, {g.name: seat_config(params, g) for g in cfg.learned}, 0, 50, tmp_path/"tape")
+    policy.save(tmp_path/"after")
+    assert facts["decisions"] > 40
+    for name in ("weights.safetensors", "policy.json"): assert (tmp_path/"before"/name).read_bytes() == (tmp_path/"after"/name).read_bytes()

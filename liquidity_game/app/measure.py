@@ -44,6 +44,7 @@ def measure_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--params", type=existing, metavar="FILE", help="parameter file (default: the nearest params.yaml, from the working directory upwards)")
     parser.add_argument("--no-report", action="store_true", help="tape and checks only")
 
+# %% ../../nbs/80b_app.measure.ipynb #c008
 @command("measure", "run a population of frozen agents, record everything, and report on it", measure_arguments, details=MEASURE)
 def measure(args: argparse.Namespace) -> dict:
     "Run, record, check, report."
@@ -68,7 +69,7 @@ def measure(args: argparse.Namespace) -> dict:
     if not args.no_report: result["report"] = report(args.out, params, file, findings, table, args.seed)
     return result
 
-# %% ../../nbs/80b_app.measure.ipynb #c008
+# %% ../../nbs/80b_app.measure.ipynb #c009
 def warm_up(population, world, policies: dict, trained: dict):
     "Load or compile what a run needs, in a tiny one that is thrown away."
     from liquidity_game.sim.tape import record
@@ -89,7 +90,7 @@ def report(folder: Path, params: dict, file, findings: dict, table, number: int)
     sections = market_sections(tape, findings, table, cfg, params["tape_checks"]["near_ticks"], number)
     return str(write_market_report(folder, sections, "Market report", f"{tape.schema['planned_steps']} timesteps of section population, seed {number}"))
 
-# %% ../../nbs/80b_app.measure.ipynb #c010
+# %% ../../nbs/80b_app.measure.ipynb #c011
 def rebuild_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--tape", required=True, type=existing, metavar="DIR", help="folder of a tape: the --out of measure")
 

@@ -71,6 +71,7 @@ def draw_trades(ax, trades: pd.DataFrame, size: float):
         some = trades[trades["taker_side"] == side]
         ax.scatter(some["step"], some["price_ticks"], s=size*np.sqrt(some["qty_lots"]), marker=mark, color=colour, linewidths=0.35, edgecolors="white", label=name, zorder=4)
 
+# %% ../../nbs/73a_eval.market_plots.ipynb #c009
 @styled
 def plot_heatmap(
     grid: np.ndarray,        # (P, T) lots by price and timestep, offers negative
@@ -99,7 +100,7 @@ def plot_heatmap(
     fig.legend(patches + handles, ["bids", "offers", *labels], loc="outside upper center", ncols=6, handlelength=1.2, columnspacing=1.2)
     return fig
 
-# %% ../../nbs/73a_eval.market_plots.ipynb #c012
+# %% ../../nbs/73a_eval.market_plots.ipynb #c013
 @styled
 def plot_price(
     steps: pd.DataFrame,     # step, mid, value (ticks), regime (name), spread (ticks, mean of the step)
@@ -122,7 +123,7 @@ def plot_price(
     fig.align_ylabels(); keys(fig)
     return fig
 
-# %% ../../nbs/73a_eval.market_plots.ipynb #c013
+# %% ../../nbs/73a_eval.market_plots.ipynb #c014
 @styled
 def plot_walls(
     profile: pd.DataFrame,   # group, distance (ticks from the mid, offers above 0), lots (mean)
@@ -146,7 +147,7 @@ def plot_walls(
     time_axis(right); left.grid(axis="y"); keys(fig)
     return fig
 
-# %% ../../nbs/73a_eval.market_plots.ipynb #c014
+# %% ../../nbs/73a_eval.market_plots.ipynb #c015
 @styled
 def plot_asymmetry(
     table: pd.DataFrame,   # pressure (lots), value, low, high
@@ -162,6 +163,7 @@ def plot_asymmetry(
     ax.set(xlabel=f"net lots bought by takers in {window} timesteps", ylabel="(bids − offers) / (bids + offers)"); ax.grid(axis="y")
     return fig
 
+# %% ../../nbs/73a_eval.market_plots.ipynb #c016
 @styled
 def plot_inventories(
     table: pd.DataFrame,          # group, agent, step, inventory
@@ -182,7 +184,7 @@ def plot_inventories(
     axes[-1].set_xlim(table["step"].min(), table["step"].max()); time_axis(axes[-1]); fig.align_ylabels()
     return fig
 
-# %% ../../nbs/73a_eval.market_plots.ipynb #c015
+# %% ../../nbs/73a_eval.market_plots.ipynb #c017
 @styled
 def plot_participation(
     table: pd.DataFrame,   # group, made, taken (shares of all lots traded, per side), messages (share)
@@ -197,6 +199,7 @@ def plot_participation(
         ax.set(title=title, xlabel="%", xlim=(0, 118*max(table[column].max(), 1e-9)), ylim=(len(table) - 0.5, -0.5)); ax.tick_params(axis="y", length=0)
     return fig
 
+# %% ../../nbs/73a_eval.market_plots.ipynb #c018
 @styled
 def plot_matrix(
     lots: pd.DataFrame,    # rows take, columns make
@@ -213,7 +216,7 @@ def plot_matrix(
     ax.tick_params(length=0); ax.spines[["left", "bottom"]].set_visible(False)
     return fig
 
-# %% ../../nbs/73a_eval.market_plots.ipynb #c016
+# %% ../../nbs/73a_eval.market_plots.ipynb #c019
 @styled
 def plot_costs(
     table: pd.DataFrame,   # name (of makers), effective, realised, impact (ticks)
@@ -231,6 +234,7 @@ def plot_costs(
     ax.axvline(0, color="#888888", lw=0.7); ax.grid(axis="x"); ax.tick_params(axis="y", length=0); keys(fig)
     return fig
 
+# %% ../../nbs/73a_eval.market_plots.ipynb #c020
 @styled
 def plot_horizons(
     table: pd.DataFrame,   # panel, name, x (s), value; optional low, high
@@ -252,7 +256,7 @@ def plot_horizons(
     keys(fig)
     return fig
 
-# %% ../../nbs/73a_eval.market_plots.ipynb #c017
+# %% ../../nbs/73a_eval.market_plots.ipynb #c021
 @styled
 def plot_tails(
     sizes: np.ndarray,     # lots of the orders that took
@@ -272,6 +276,7 @@ def plot_tails(
     for ax in (left, right): ax.grid(); ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}"))
     return fig
 
+# %% ../../nbs/73a_eval.market_plots.ipynb #c022
 @styled
 def plot_thinning(
     steps: pd.DataFrame,   # step, arrivals, bid_depth, ask_depth, cluster, thin, thinning

@@ -48,6 +48,7 @@ class MarketReportConfig:
         if not self.size_edges or list(self.size_edges) != sorted(set(self.size_edges)) or self.size_edges[0] < 1: raise ConfigError(f"size_edges is {list(self.size_edges)}; it is one or more, rising, from 1")
         if not 0 < self.level < 1: raise ConfigError(f"level is {self.level}; it lies between 0 and 1")
 
+# %% ../../nbs/74a_eval.market_report.ipynb #c006
 class Tape(NamedTuple):
     "The tables of a tape, its schema and its status."
     events: pd.DataFrame
@@ -71,7 +72,7 @@ def load_tape(folder: str | Path) -> Tape:
         return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
     return Tape(*(frame(table) for table in Tape._fields[:7]), schema, status)
 
-# %% ../../nbs/74a_eval.market_report.ipynb #c007
+# %% ../../nbs/74a_eval.market_report.ipynb #c008
 class Section(NamedTuple):
     "A part of the report."
     title: str
@@ -84,6 +85,7 @@ def n(x: float, digits: int = 1) -> str: return show_number(x, digits)
 
 def pct(x: float, digits: int = 1) -> str: return show_number(x, digits, percent=True)
 
+# %% ../../nbs/74a_eval.market_report.ipynb #c009
 class Study:
     "What several sections need."
     def __init__(self, tape: Tape, findings: Mapping, checks: pd.DataFrame, cfg: MarketReportConfig, near_ticks: int):
@@ -107,7 +109,7 @@ class Study:
         rows = np.rint(self.mid).astype(int)[None] - self.low + np.arange(-reach, reach + 1)[:, None]
         return np.take_along_axis(grid, rows, axis=0)
 
-# %% ../../nbs/74a_eval.market_report.ipynb #c009
+# %% ../../nbs/74a_eval.market_report.ipynb #c011
 def section_run(s: Study) -> Section:
     "What was simulated, and the checks."
     t, f, schema = s.tape, s.findings, s.tape.schema
@@ -131,7 +133,7 @@ def section_book(s: Study) -> Section:
     return Section("The book", text, [("heatmap", fig, f"The order book: price × time × depth. Blue: lots bid for, red: lots offered, the more the deeper; line: mid; triangles: trades (above, those of {n(large, 0)} lots or more). Below: the {span} timesteps in which the price travelled furthest (dashed above).")],
                    {}, {"mid_first": s.mid[0], "mid_last": s.mid[-1], "mid_low": s.mid.min(), "mid_high": s.mid.max(), "largest_event_move": float(best.max()), "largest_step_move": float(jumps.max())})
 
-# %% ../../nbs/74a_eval.market_report.ipynb #c010
+# %% ../../nbs/74a_eval.market_report.ipynb #c012
 def section_price(s: Study) -> Section:
     "Price and spread."
     t, names = s.tape, s.tape.schema["regimes"]
@@ -158,7 +160,7 @@ def section_walls(s: Study) -> Section:
     return Section("Depth walls", text, [("walls", plot_walls(profile, s.around_mid(s.grid()), s.colours), "Left: mean lots by distance from the mid, by the group that they belong to (bids left of 0, offers right). Right: all lots over time.")], {"walls": profile},
                    {"near_lots": total, **{f"near_share_{g}": x/total for g, x in near.items()}, **{f"wall_at_{g}": x for g, x in peak.items()}})
 
-# %% ../../nbs/74a_eval.market_report.ipynb #c011
+# %% ../../nbs/74a_eval.market_report.ipynb #c013
 def section_pressure(s: Study) -> Section:
     "Bids against offers."
     flow, w = signed_volume(s.tape.trades, s.step_ns, s.last), s.cfg.pressure_steps
@@ -183,7 +185,7 @@ def section_inventories(s: Study) -> Section:
     return Section("Inventories", text, [("inventories", plot_inventories(table[["group", "agent", "step", "inventory"]], limits, s.colours), "Inventories, a line an agent. Dashed: limits.")], {},
                    {"largest": {g: int(x) for g, x in largest.items()}, "at_limit": {g: float(x) for g, x in at_limit.items()}, "wealth": {g: float(x) for g, x in wealth.items()}})
 
-# %% ../../nbs/74a_eval.market_report.ipynb #c012
+# %% ../../nbs/74a_eval.market_report.ipynb #c014
 def section_participation(s: Study) -> Section:
     "Who trades, and with whom."
     t = s.tape
@@ -208,7 +210,7 @@ def section_costs(s: Study) -> Section:
     return Section("What immediacy costs, and who earns it", text, [("costs", plot_costs(table), f"Effective spread = realised spread + price impact, {n(h, 0)} s after the trade, weighted by lots."),
                    ("markouts", plot_horizons(curves, "gain of a lot (ticks)", s.colours), "Markouts: the mean gain of a lot since its trade, by group, as maker and as taker.")], {"costs": table, "markouts": curves}, table.set_index("name").to_dict("index"))
 
-# %% ../../nbs/74a_eval.market_report.ipynb #c013
+# %% ../../nbs/74a_eval.market_report.ipynb #c015
 def section_flow(s: Study) -> Section:
     "Sizes, waits and impact."
     t = s.tape
@@ -223,6 +225,7 @@ def section_flow(s: Study) -> Section:
     return Section("Trades and their impact", text, [("tails", plot_tails(orders["qty_lots"].to_numpy(), waits), "Left: sizes of orders that took, survival function. Right: waits between them, against an exponential law of the same mean."),
                    ("impact", plot_horizons(curves, "move of the mid (ticks)"), f"Response of the mid to an order that takes, by its lots; bands: {pct(0.95, 0)} intervals of single means, which ignore that orders overlap in time.")], {"impact": curves}, {"orders": len(orders), "mean_wait_s": float(waits.mean()), "dispersion": float(spread)})
 
+# %% ../../nbs/74a_eval.market_report.ipynb #c016
 def section_thinning(s: Study, seed: int) -> Section:
     "Thinning and feedback."
     f, c = s.findings, s.cfg
@@ -238,7 +241,7 @@ def section_thinning(s: Study, seed: int) -> Section:
     text.append(f"In {n(found.windows, 0)} windows of {c.feedback_steps} timesteps, the elasticity of the next window's volatility to depth, given volatility, was {say(found.volatility_to_depth, '')}; that of the next window's depth to volatility, given depth, {say(found.depth_to_volatility, '')} (intervals: {pct(c.level, 0)}, moving-block bootstrap, blocks of {c.feedback_block} windows).")
     return Section("Thinning, and the feedback of depth and volatility", text, [*figures, ("feedback", plot_intervals(pd.DataFrame(rows), "elasticity", digits=2), "How each answers to the other in the next window, the own last value held fixed.")], {"feedback": pd.DataFrame(rows)}, numbers)
 
-# %% ../../nbs/74a_eval.market_report.ipynb #c014
+# %% ../../nbs/74a_eval.market_report.ipynb #c017
 def market_sections(
     tape: Tape,
     findings: Mapping,        # of the checks
@@ -254,7 +257,7 @@ def market_sections(
     if len(tape.trades) > 2: parts += [section_participation, section_costs, section_flow]
     return [part(study) for part in parts] + [section_thinning(study, seed)]
 
-# %% ../../nbs/74a_eval.market_report.ipynb #c016
+# %% ../../nbs/74a_eval.market_report.ipynb #c019
 TEMPLATE = """#set document(title: "Market report", date: none)
 #set page(paper: "a4", margin: (x: 2.5cm, top: 2.2cm, bottom: 2.4cm), numbering: "1")
 #set text(font: "Libertinus Serif", size: 10.5pt, lang: "en", region: "gb")
@@ -273,6 +276,7 @@ TEMPLATE = """#set document(title: "Market report", date: none)
 ]
 """
 
+# %% ../../nbs/74a_eval.market_report.ipynb #c020
 def write_pdf(folder: Path) -> Path:
     "`report.pdf` from `report.typ`, `report.json` and the figures of a folder. Raises `LiquidityGameError` for whatever Typst has to complain about."
     try: import typst
@@ -284,6 +288,7 @@ def write_pdf(folder: Path) -> Path:
     (folder/"report.pdf").write_bytes(pdf)
     return folder/"report.pdf"
 
+# %% ../../nbs/74a_eval.market_report.ipynb #c021
 def write_market_report(
     folder: str | Path,
     sections: list[Section],
@@ -306,6 +311,7 @@ def write_market_report(
     (folder/"report.typ").write_text(TEMPLATE, encoding="utf-8")
     return write_pdf(folder)
 
+# %% ../../nbs/74a_eval.market_report.ipynb #c022
 def numbers_of(sections: list[Section]) -> dict:
     "The numbers of all sections as plain values; NaN as none."
     def plain(value):

@@ -155,6 +155,7 @@ def slope(y: np.ndarray, x: np.ndarray, z: np.ndarray) -> float:
     design = np.stack([np.ones(len(x)), x, z], 1)
     return float(np.linalg.lstsq(design, y, rcond=None)[0][1])
 
+# %% ../../nbs/71b_eval.microstructure.ipynb #c021
 def feedback(
     mid: np.ndarray,      # (T,) ticks at the end of each timestep
     depth: np.ndarray,    # (T,) lots near the mid
@@ -175,7 +176,7 @@ def feedback(
     found = [Interval(slope(*pair), *map(float, np.quantile([slope(*(x[i] for x in pair)) for i in drawn], tail))) for pair in pairs]
     return Feedback(*found, n)
 
-# %% ../../nbs/71b_eval.microstructure.ipynb #c025
+# %% ../../nbs/71b_eval.microstructure.ipynb #c026
 def depth_grid(
     events: pd.DataFrame,
     trades: pd.DataFrame,  # with their `step`

@@ -102,6 +102,7 @@ def near_depth(
     near = abs(depth["price_ticks"]*np.int64(fine) - steps["mid_fine"][i]) <= near_ticks*fine
     return np.stack([np.bincount(i[near & (depth["side"] == side)], depth["lots"][near & (depth["side"] == side)], len(steps["step"])) for side in (1, -1)], 1)
 
+# %% ../../nbs/52b_sim.checks.ipynb #c014
 def thinning(
     arrivals: np.ndarray,   # (T,) messages in each timestep
     depth: np.ndarray,      # (T, 2)
@@ -113,7 +114,7 @@ def thinning(
     both = cluster & thin
     return cluster, thin, both & ~np.concatenate([[False], both[:-1]])
 
-# %% ../../nbs/52b_sim.checks.ipynb #c016
+# %% ../../nbs/52b_sim.checks.ipynb #c017
 def check_tape(
     folder: str | Path,
     cfg: ChecksConfig,

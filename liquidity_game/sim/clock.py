@@ -76,12 +76,13 @@ def pop(h):
         i, child = child, 2*child + 1
     if n > 0: place(h, i, time, rank, what)
 
+# %% ../../nbs/50_sim.clock.ipynb #c009
 @inlined
 def first(h):
     "Time, kind and subject of what comes first; there must be an entry."
     return h[FIRST], h[FIRST + 1] >> KIND_BITS, h[FIRST + 2]
 
-# %% ../../nbs/50_sim.clock.ipynb #c010
+# %% ../../nbs/50_sim.clock.ipynb #c011
 @compiled
 def plan(
     heap,    # a heap
@@ -109,7 +110,7 @@ def grown(heap: np.ndarray) -> np.ndarray:
     larger[CAPACITY] *= 2
     return larger
 
-# %% ../../nbs/50_sim.clock.ipynb #c017
+# %% ../../nbs/50_sim.clock.ipynb #c018
 EXPONENTIAL, JITTERED = range(2)
 
 @inlined

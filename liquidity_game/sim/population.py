@@ -186,7 +186,7 @@ O = words("order_id side price qty arrives leaving")    # an order slot; order_i
 B = words("kind side price qty order_id agent sent next_free")  # a message under way
 E = words("seq time sent kind agent order_id side price qty filled rested reason bid bid_lots ask ask_lots")  # a row of events
 W = words("heap pool agents slots accounts book tables regimes events trades depth holdings steps "        # addresses
-          "n_agents n_slots n_regimes room snapshots free pool_used next_id step n_steps step_ns now seq "
+          "n_agents n_slots n_regimes room trade_room snapshots free pool_used next_id step n_steps step_ns now seq "
           "regime value regime_stream value_stream mid signed rebate fee protect levels waiting need_price "
           "n_events n_trades n_depth n_holdings n_rows total_trades")
 DEPTH, HOLDING, ROW = ("step", "side", "level", "price", "lots", "orders"), ("step", "agent", "inventory", "cash", "volume", "fills"), ("step", "time", "events", "trades", "regime", "value", "mid")
@@ -220,6 +220,7 @@ def roster(cfg: PopulationConfig) -> list[tuple[int, Group, int]]:
     "Owner number from 1, group, and number within the group, of every agent."
     return [(owner, group, i) for owner, (group, i) in enumerate(((g, i) for g in cfg.groups for i in range(g.count)), 1)]
 
+# %% ../../nbs/51_sim.population.ipynb #c018
 class Memory:
     "The blocks of one run, and their addresses in the block `world`."
     def __init__(self, cfg: PopulationConfig, world: MarketConfig, seed: int, steps: int):
@@ -231,7 +232,8 @@ class Memory:
         self.slots, self.accounts = np.zeros((self.n + 1, n_slots, len(O)), np.int64), np.zeros((self.n + 2)*ACCOUNT, np.int64)
         self.book = LimitOrderBook(world.market.rule, capacity=4096)
         self.values, self.regimes = person_tables(world.flow, NoiseGroup("none", 0, 0, (0, 0), 1, 1, 1.0), world.regimes.states, world.fundamental), regime_thresholds(world.regimes)
-        self.heap, self.pool, self.world = new_heap(8*self.n + 1024), np.zeros((8*self.n + 1024, len(B)), np.int64), np.zeros(len(W), np.int64)
+        capacity = 8*self.n + 2*world.flow.initial_orders + 1024  # of what is under way: all opening orders at once, and every agent's next wake
+        self.heap, self.pool, self.world = new_heap(capacity), np.zeros((capacity, len(B)), np.int64), np.zeros(len(W), np.int64)
         self._buffers(cfg.rows_per_part)
         self.enter(n_agents=self.n, n_slots=n_slots, n_regimes=len(self.regimes) - 1, n_steps=steps, step_ns=cfg.step_ns, next_id=1, free=-1,
                    value=world.fundamental.initial_price_ticks*FINE, mid=world.fundamental.initial_price_ticks*FINE, rebate=tariff(world.market.maker_rebate), fee=tariff(world.market.taker_fee),
@@ -251,12 +253,12 @@ class Memory:
             row[G.table] = self.tables[group.name].ctypes.data
         self.agents[owner] = row
 
-# %% ../../nbs/51_sim.population.ipynb #c018
+# %% ../../nbs/51_sim.population.ipynb #c019
 def make_buffers(memory: Memory, rows: int):
     "Room for the rows of a part of the tape."
     cfg, n = memory.cfg, memory.n
     snapshots = max(64, rows//(2*cfg.levels + n))
-    memory.enter(room=rows, snapshots=snapshots)
+    memory.enter(room=rows, trade_room=2*rows, snapshots=snapshots)
     memory.events, memory.trades = np.zeros((rows, len(E)), np.int64), np.zeros((2*rows, 8), np.int64)
     memory.depth, memory.holdings, memory.steps = np.zeros((2*cfg.levels*snapshots, len(DEPTH)), np.int64), np.zeros((n*snapshots, len(HOLDING)), np.int64), np.zeros((snapshots, len(ROW)), np.int64)
 

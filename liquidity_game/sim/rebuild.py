@@ -17,6 +17,7 @@ from .tape import TapeError, read_json, read_parts, read_table
 # %% ../../nbs/52a_sim.rebuild.ipynb #c005
 CANCEL, REDUCE, SELF_TRADE = 1, 5, 8  # codes of schema.json
 
+# %% ../../nbs/52a_sim.rebuild.ipynb #c006
 class PlainBook:
     "Orders by id, and lots and number of orders by price."
     def __init__(self):
@@ -48,7 +49,7 @@ class PlainBook:
         levels = self.levels[side]
         return [(price, *levels[price]) for price in (nlargest if side > 0 else nsmallest)(n, levels)]
 
-# %% ../../nbs/52a_sim.rebuild.ipynb #c008
+# %% ../../nbs/52a_sim.rebuild.ipynb #c009
 class State:
     "What the tape says there is, at the place that has been reached."
     def __init__(self, agents: int, fine: int):
@@ -72,7 +73,7 @@ class State:
         if kind in (CANCEL, REDUCE): self.book.take(order_id, qty)
         elif rested > 0: self.book.rest(order_id, side, price, rested)
 
-# %% ../../nbs/52a_sim.rebuild.ipynb #c010
+# %% ../../nbs/52a_sim.rebuild.ipynb #c011
 EVENT_COLUMNS = ("seq", "step", "kind", "order_id", "side", "price_ticks", "qty_lots", "rested_lots", "reason")
 TRADE_COLUMNS = ("seq", "price_ticks", "qty_lots", "buyer", "seller", "taker_side", "maker_order_id", "maker_rebate_fine", "taker_fee_fine")
 
@@ -101,7 +102,7 @@ class Part:
         rows = list(zip(*(self.depth[name][lo:hi].tolist() for name in ("side", "level", "price_ticks", "lots", "orders"))))
         return {side: [row[2:] for row in sorted(rows, key=lambda row: row[1]) if row[0] == side] for side in (1, -1)}
 
-# %% ../../nbs/52a_sim.rebuild.ipynb #c011
+# %% ../../nbs/52a_sim.rebuild.ipynb #c012
 def rebuild(
     folder: str | Path,                                                  # a tape
     look: Callable[[int, PlainBook], None] = lambda step, book: None,    # called with the book as rebuilt, at the end of each timestep

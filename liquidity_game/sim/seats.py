@@ -50,6 +50,7 @@ class View:
         self.record, self.obs = np.zeros(self.compiled.place.bytes//8, np.int64), np.zeros((1, self.compiled.columns.n_features), np.float32)
         self.features, self.role = {name: i for i, name in enumerate(self.compiled.columns.names)}, cfg.market.roles.index(role)
 
+# %% ../../nbs/51c_sim.seats.ipynb #c006
 def seat_views(
     memory: Memory,
     configs: Mapping[str, MarketConfig],  # by name of the group: where its policy was trained
@@ -62,7 +63,7 @@ def seat_views(
         memory.agents[owner, [G.record, G.settings, G.obs, G.role]] = view.record.ctypes.data, view.compiled.block.ctypes.data, view.obs.ctypes.data, view.role
     return views
 
-# %% ../../nbs/51c_sim.seats.ipynb #c007
+# %% ../../nbs/51c_sim.seats.ipynb #c008
 @inlined
 def begin_session(w, owner: int, agent: int):
     "Count from here: money from the mid of this moment, and a mandate for a taker."
@@ -85,7 +86,7 @@ def see_quotes(w, b, owner: int, quotes: int):
         quote[Q.bid_node + side*QUOTE] = find(b, o[O.order_id]) if left > 0 else 0
         quote[Q.bid_price + side*QUOTE], quote[Q.bid_left + side*QUOTE] = o[O.price], max(left, 0)
 
-# %% ../../nbs/51c_sim.seats.ipynb #c008
+# %% ../../nbs/51c_sim.seats.ipynb #c009
 @inlined
 def look(w, owner: int):
     "Bring a learned agent's view up to date and make its observation."
@@ -113,7 +114,7 @@ def look(w, owner: int):
     observe_own(b, settings, agent, venue, i + 1, block)
     observe_market(record, settings, i, doubles(w[W.tables] + TABLE_BYTES*w[W.regime])[STRESS], out)
 
-# %% ../../nbs/51c_sim.seats.ipynb #c010
+# %% ../../nbs/51c_sim.seats.ipynb #c011
 @inlined
 def quote_side(w, b, owner: int, slot: int, side: int, price: int, lots: int, limit: int):
     "One quote of a learned maker; `limit`: lots that the inventory limit leaves."
@@ -132,6 +133,7 @@ def settled(w, b, o, price: int, wanted: int, hold: int) -> int:
     if resting(w, b, o) != 0 and abs(o[O.price]*FINE - wanted) <= hold: return o[O.price]
     return price
 
+# %% ../../nbs/51c_sim.seats.ipynb #c012
 @compiled
 def decide(world, owner, action):
     "Carry out the action (3,) of a learned agent and plan its next wake."
@@ -148,7 +150,7 @@ def decide(world, owner, action):
     elif abs(action[0]) > SIGNAL: take_from(w, b, owner, 1 if action[0] > 0 else -1, order_lots(agent, action[1]))
     plan_wake(w, owner)
 
-# %% ../../nbs/51c_sim.seats.ipynb #c011
+# %% ../../nbs/51c_sim.seats.ipynb #c013
 def checked_action(action, owner: int) -> np.ndarray:  # (3,) float32
     "One row of a policy's answer. Raises `BadAction` for another shape, or entries outside -1 .. 1."
     try: row = np.asarray(action, np.float32)
@@ -162,6 +164,7 @@ def check_policy(policy, group: LearnedGroup):
     if not isinstance(policy, Policy): raise ConfigError(f"group {group.name!r}: {type(policy).__name__} has no act(obs, rng)")
     if getattr(policy, "deterministic", True) is not True: raise ConfigError(f"group {group.name!r}: the policy still explores; seat policy.frozen()")
 
+# %% ../../nbs/51c_sim.seats.ipynb #c014
 def policy_digest(policy) -> str:
     "A hash of all that a policy is made of: its class, and every array and number it holds, however deep."
     digest, seen = sha256(), set()

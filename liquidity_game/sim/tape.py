@@ -145,6 +145,7 @@ def put(path: Path, write: Callable[[Path], None]):
 
 def put_json(path: Path, value: dict): put(path, lambda p: p.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"))
 
+# %% ../../nbs/52_sim.tape.ipynb #c014
 class TapeWriter:
     "Parts of a tape, one after the other. What an earlier tape left in the folder is removed first."
     def __init__(self, folder: str | Path):
@@ -175,7 +176,7 @@ class TapeWriter:
         "`steps`: the last timestep whose end was written, -1 before the opening's."
         put_json(self.folder/"status.json", {"complete": complete, "parts": self.parts, **self.totals})
 
-# %% ../../nbs/52_sim.tape.ipynb #c015
+# %% ../../nbs/52_sim.tape.ipynb #c016
 def record(
     cfg: PopulationConfig,
     world: MarketConfig,
@@ -199,7 +200,7 @@ def record(
     return {"steps": writer.totals["steps"], "events": writer.totals["events"], "trades": writer.totals["trades"], "cpu_s": time.process_time() - start, "decisions": run.decisions,
             "policies": {name: {"is": seated.get(name, ""), "sha256": run.digests[name]} for name in run.digests}}
 
-# %% ../../nbs/52_sim.tape.ipynb #c017
+# %% ../../nbs/52_sim.tape.ipynb #c018
 def read_json(folder: str | Path, name: str) -> dict:
     "`status.json` or `schema.json` of a tape. Raises `TapeError`."
     path = Path(folder)/name
@@ -228,6 +229,7 @@ def read_parts(folder: str | Path, *tables: str) -> Iterator[dict[str, dict[str,
     for number in range(whole_parts(folder)):
         yield {t: {name: column.fill_null(0 if pa.types.is_integer(column.type) else float("nan")).to_numpy() for name, column in zip(SCHEMA[t], read_part(folder, t, number).columns)} for t in tables}
 
+# %% ../../nbs/52_sim.tape.ipynb #c019
 def read_table(folder: str | Path, table: str):
     "A whole table as a pandas frame, as far as it was written. Raises `TapeError`."
     if table not in SCHEMA: raise TapeError(f"no table {table!r}; a tape has {', '.join(SCHEMA)}")

@@ -47,6 +47,7 @@ def room(w, owner: int, side: int) -> int:
     "Lots that the inventory limit leaves, without what rests."
     return longs(agent_at(w, owner))[G.inventory_limit] - side*inventory_of(w, owner)
 
+# %% ../../nbs/51b_sim.traders.ipynb #c006
 @inlined
 def touch(b, side: int) -> int:
     "Best price on the side where an order of this side would trade, 0 if there is none."
@@ -59,7 +60,7 @@ def take_from(w, b, owner: int, side: int, qty: int):
     price, qty = touch(b, side), min(qty, room(w, owner, side))
     if price > 0 and qty > 0: send_order(w, owner, IOC, side, price + side*w[W.protect], qty, -1)
 
-# %% ../../nbs/51b_sim.traders.ipynb #c007
+# %% ../../nbs/51b_sim.traders.ipynb #c008
 @inlined
 def free_slot(w, b, owner: int) -> int:
     "An order slot with nothing in it, -1 if there is none."
@@ -85,6 +86,7 @@ def noise_market(w, b, owner: int, table: int, draw: int):
         elif touch(b, -1) > 0 and w[W.value] < touch(b, -1)*FINE: side = -1
     take_from(w, b, owner, side, message_size(table, draw))
 
+# %% ../../nbs/51b_sim.traders.ipynb #c009
 @inlined
 def act_noise(w, b, owner: int):
     "A noise trader's turn."
@@ -96,7 +98,7 @@ def act_noise(w, b, owner: int):
         o = longs(slot_at(w, owner, cancel_slot(draw, a[G.slots])))
         if resting(w, b, o) > 0: cancel(w, owner, o)
 
-# %% ../../nbs/51b_sim.traders.ipynb #c009
+# %% ../../nbs/51b_sim.traders.ipynb #c011
 @inlined
 def keep_quote(w, b, owner: int, slot: int, side: int, wanted: int, price: int, lots: int):
     "One quote of a maker: let it stay, or take it out and send it anew. `wanted`: its price in fine units."
@@ -108,6 +110,7 @@ def keep_quote(w, b, owner: int, slot: int, side: int, wanted: int, price: int, 
         cancel(w, owner, o)
     if lots > 0 and price > 0: send_order(w, owner, POST_ONLY, side, price, lots, slot)
 
+# %% ../../nbs/51b_sim.traders.ipynb #c012
 @inlined
 def act_maker(w, b, owner: int):
     "A market maker's turn."
@@ -125,7 +128,7 @@ def act_maker(w, b, owner: int):
             keep_quote(w, b, owner, 2*j + (0 if side > 0 else 1), side, inner - side*j*a[G.layer_ticks]*FINE, price - side*j*a[G.layer_ticks], lots)
             left -= max(lots, 0)
 
-# %% ../../nbs/51b_sim.traders.ipynb #c011
+# %% ../../nbs/51b_sim.traders.ipynb #c014
 @inlined
 def act_momentum(w, b, owner: int):
     "A momentum trader's turn."
@@ -147,7 +150,7 @@ def act(w, owner: int):
     else: act_momentum(w, b, owner)
     plan_wake(w, owner)
 
-# %% ../../nbs/51b_sim.traders.ipynb #c013
+# %% ../../nbs/51b_sim.traders.ipynb #c016
 @inlined
 def open_book(w, n: int):
     "Opening orders of the noise traders: n on each side, as far as slots and limits go."
@@ -164,6 +167,7 @@ def open_book(w, n: int):
             placed += 1
         if sides == 0 or placed >= 2*n: break
 
+# %% ../../nbs/51b_sim.traders.ipynb #c017
 @compiled
 def begin(world, initial_orders):
     "Send the opening orders, without latency, and plan the first wakes."

@@ -117,6 +117,7 @@ def deliver_cancel(w, b, m):
     apply_message(b, m[B.kind], 0, 0, m[B.qty], m[B.order_id], 0, 0, w[W.trades])
     write_best(w, b, write_event(w, m, 0, 0, 0))
 
+# %% ../../nbs/51a_sim.venue.ipynb #c011
 @njit
 def deliver(w, slot: int) -> int:
     "Message `slot` of the pool reaches the book. Returns 0, or what the book needs first."
@@ -137,7 +138,7 @@ def deliver(w, slot: int) -> int:
     write_best(w, b, write_event(w, m, filled, rested, reason))
     return 0
 
-# %% ../../nbs/51a_sim.venue.ipynb #c012
+# %% ../../nbs/51a_sim.venue.ipynb #c013
 @inlined
 def send(w, owner: int, kind: int, side: int, price: int, qty: int, order_id: int) -> int:
     "Put a message on its way; returns when it arrives."
@@ -166,6 +167,7 @@ def send_order(w, owner: int, kind: int, side: int, price: int, qty: int, slot: 
 @inlined
 def slot_at(w, owner: int, slot: int) -> int: return row_of(w[W.slots], len(O), owner*w[W.n_slots] + slot)
 
+# %% ../../nbs/51a_sim.venue.ipynb #c014
 @inlined
 def resting(w, b, o) -> int:
     "Lots of the order in a slot that rest; -1 while it is under way. A slot whose order is gone becomes free."
@@ -182,7 +184,7 @@ def cancel(w, owner: int, o):
     send(w, owner, CANCEL, 0, 0, 0, o[O.order_id])
     o[O.order_id] = 0
 
-# %% ../../nbs/51a_sim.venue.ipynb #c014
+# %% ../../nbs/51a_sim.venue.ipynb #c016
 @inlined
 def write_levels(w, b, side: int):
     "The best levels of a side."
@@ -206,6 +208,7 @@ def write_holdings(w):
         row[0], row[1], row[2], row[3], row[4], row[5] = w[W.step], owner, account[INVENTORY], account[CASH], account[VOLUME], account[FILLS]
         w[W.n_holdings] += 1
 
+# %% ../../nbs/51a_sim.venue.ipynb #c017
 @inlined
 def move_world(w):
     "The regime of the next timestep, its jump if it has just begun, and the value's move."
@@ -220,7 +223,7 @@ def move_world(w):
 
 TABLE_BYTES = TABLE.itemsize
 
-# %% ../../nbs/51a_sim.venue.ipynb #c015
+# %% ../../nbs/51a_sim.venue.ipynb #c018
 @inlined
 def end_step(w, heap):
     "Write down the timestep and plan the next one."
@@ -238,5 +241,5 @@ def end_step(w, heap):
 def full(w) -> bool:
     "Might the next thing that happens not fit into the buffers?"
     b = wide(w[W.book])
-    return (w[W.n_events] >= w[W.room] or w[W.n_trades] + head(b, LIVE) + 1 >= 2*w[W.room]
+    return (w[W.n_events] >= w[W.room] or w[W.n_trades] + head(b, LIVE) + 1 >= w[W.trade_room]
             or w[W.n_rows] >= w[W.snapshots])
