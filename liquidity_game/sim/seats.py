@@ -87,7 +87,7 @@ def see_quotes(w, b, owner: int, quotes: int):
         quote[Q.bid_price + side*QUOTE], quote[Q.bid_left + side*QUOTE] = o[O.price], max(left, 0)
 
 # %% ../../nbs/51c_sim.seats.ipynb #c009
-@inlined
+@compiled
 def look(w, owner: int):
     "Bring a learned agent's view up to date and make its observation."
     a, x, b, account = longs(agent_at(w, owner)), doubles(agent_at(w, owner)), wide(w[W.book]), longs(account_at(w, owner))

@@ -141,7 +141,7 @@ def act_momentum(w, b, owner: int):
     if abs(gap) > x[G.threshold]: take_from(w, b, owner, 1 if gap > 0 else -1, a[G.lots])
     elif abs(gap) < 0.5*x[G.threshold] and held != 0: take_from(w, b, owner, -1 if held > 0 else 1, min(a[G.lots], abs(held)))
 
-@inlined
+@compiled
 def act(w, owner: int):
     "The turn of an agent that is not learned, by its kind; then its next wake is planned."
     b, kind = wide(w[W.book]), longs(agent_at(w, owner))[G.kind]

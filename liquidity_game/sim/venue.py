@@ -9,8 +9,6 @@ __all__ = ['INVENTORY_LIMIT', 'CREDIT_LIMIT', 'REASONS', 'TABLE_BYTES', 'row_of'
            'full']
 
 # %% ../../nbs/51a_sim.venue.ipynb #c002
-from numba import njit
-
 from ..book.kernels import CANCEL, IOC, LIMIT, POST_ONLY, REDUCE, ROW as TRADE_BYTES, apply_message, find, side_of
 from ..book.memory import ASK, BASE, BID, LEVEL, LEVELS, LIVE, NEXT, QTY, above, below, head, ld, ldw, level_node, load64, wide
 from ..compiled import compiled, inlined
@@ -118,7 +116,7 @@ def deliver_cancel(w, b, m):
     write_best(w, b, write_event(w, m, 0, 0, 0))
 
 # %% ../../nbs/51a_sim.venue.ipynb #c011
-@njit
+@compiled
 def deliver(w, slot: int) -> int:
     "Message `slot` of the pool reaches the book. Returns 0, or what the book needs first."
     b, m = wide(w[W.book]), longs(row_of(w[W.pool], len(B), slot))
@@ -224,7 +222,7 @@ def move_world(w):
 TABLE_BYTES = TABLE.itemsize
 
 # %% ../../nbs/51a_sim.venue.ipynb #c018
-@inlined
+@compiled
 def end_step(w, heap):
     "Write down the timestep and plan the next one."
     b, row = wide(w[W.book]), longs(row_of(w[W.steps], len(ROW), w[W.n_rows]))
