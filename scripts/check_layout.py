@@ -2,8 +2,8 @@
 
 1. A notebook imports only from lower-numbered notebooks.
 2. `agents`, `sim`, `cards` and `eval` never import one another, and `market` imports none of them.
-4. torch only in `agents` and `market.graph`, zmq only in `sim.bus`, matplotlib and seaborn only in `eval.plots` and `eval.report`, a web framework only in
-   `app.web`; in notebook cells that are not exported anything may be drawn.
+4. torch only in `agents` and `market.graph`, zmq only in `sim.bus`, matplotlib and seaborn only in `eval.plots`, `eval.market_plots` and `eval.report`, a web
+   framework only in `app.web`; in notebook cells that are not exported anything may be drawn.
 5. Nothing imports `app` or a pipeline notebook.
 
 Rules 1, 2 and 5 hold for every cell of a notebook and for the exported modules, rule 4 for the modules. Relative imports, imports inside functions and
@@ -22,7 +22,7 @@ APART = {"agents", "sim", "cards", "eval"}
 ALLOWED = [  # libraries, and the modules (or rooms) that may import them
     ({"torch", "torch_geometric", "safetensors.torch"}, {"agents", "market.graph"}),
     ({"zmq"}, {"sim.bus"}),
-    ({"matplotlib", "seaborn"}, {"eval.plots", "eval.report"}),
+    ({"matplotlib", "seaborn"}, {"eval.plots", "eval.market_plots", "eval.report"}),
     ({"streamlit", "gradio", "dash", "flask", "fastapi", "starlette", "uvicorn", "aiohttp", "nicegui", "panel"}, {"app.web"}),
 ]
 

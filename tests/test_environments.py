@@ -91,19 +91,20 @@ def test_agents_take_turns(name):
 def test_gymnasium_wrappers(observation):
     "Environments in processes of their own, and wrappers for vectors."
     make = lambda: gymnasium.make("liquidity_game/MultiAssetGnnMaker-v0", observation=observation)
+    steps = make().unwrapped.market.episode_steps
     several = gymnasium.vector.SyncVectorEnv([make, make])
     seen, _ = several.reset(seed=1)
     assert several.observation_space.contains(seen)
-    for _ in range(205): seen, *_ = several.step(several.action_space.sample())
+    for _ in range(steps + 5): seen, *_ = several.step(several.action_space.sample())
     assert several.observation_space.contains(seen)
     counted = gymnasium.wrappers.vector.RecordEpisodeStatistics(gymnasium.make_vec("liquidity_game/MultiAssetGnnMaker-v0", num_envs=3, observation=observation))
     counted.reset(seed=1)
-    for _ in range(200): *_, info = counted.step(counted.action_space.sample())
-    assert (info["episode"]["l"] == 200).all() and info["final_info"]["totals"]["steps"].tolist() == [200]*3
+    for _ in range(steps): *_, info = counted.step(counted.action_space.sample())
+    assert (info["episode"]["l"] == steps).all() and info["final_info"]["totals"]["steps"].tolist() == [steps]*3
     alone = gymnasium.wrappers.RecordEpisodeStatistics(make())
     alone.reset(seed=1)
-    for _ in range(200): *_, info = alone.step(alone.action_space.sample())
-    assert info["episode"]["l"] == 200 and info["totals"]["steps"] == 200
+    for _ in range(steps): *_, info = alone.step(alone.action_space.sample())
+    assert info["episode"]["l"] == steps and info["totals"]["steps"] == steps
 
 
 def test_row_with_policies_in_other_seats():

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['COMMANDS', 'ROOMS', 'OPTIONS', 'CLAIMS', 'Parser', 'Command', 'command', 'make_parser', 'plain', 'readable', 'show',
-           'sentence', 'main', 'existing', 'positive', 'seed', 'parameter_arguments', 'nearest_params', 'check_memory',
-           'replay_arguments', 'replay', 'bench_book_arguments', 'bench_book', 'beside', 'show_claims',
-           'claims_arguments', 'claims']
+           'sentence', 'main', 'existing', 'positive', 'seed', 'parameter_arguments', 'nearest_params', 'read_params',
+           'check_memory', 'progress_bar', 'replay_arguments', 'replay', 'bench_book_arguments', 'bench_book', 'beside',
+           'show_claims', 'claims_arguments', 'claims']
 
 # %% ../../nbs/80_app.cli.ipynb #c002
 import argparse, json, math, os, sys, textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -41,7 +42,7 @@ def command(name: str, about: str, takes: Callable, shows: Callable | None = Non
     return register
 
 # %% ../../nbs/80_app.cli.ipynb #c006
-ROOMS = ("study", "cards", "play")  # modules of `app` that register commands when they are imported
+ROOMS = ("study", "cards", "measure", "play")  # modules of `app` that register commands when they are imported
 
 def make_parser() -> Parser:
     "The parser of all subcommands."
@@ -144,10 +145,34 @@ def nearest_params() -> Path:
     from liquidity_game.config import find_params
     return Path(min(str(file := find_params()), os.path.relpath(file), key=len))
 
+def read_params(file: Path) -> tuple[dict, dict[str, dict]]:
+    "The parameters and their configurations. Raises `ConfigError` for the file of another program."
+    from liquidity_game.config import check, load_params
+    from liquidity_game.types import ConfigError
+    params = load_params(file)
+    if "configurations" not in params:
+        raise ConfigError(f"{file} has no section 'configurations', as the parameter file of liquidity_game has; --params names another file")
+    return params, check(params["configurations"], dict[str, dict[str, Any]], f"{file}: section 'configurations'")
+
 def check_memory(count: int, each: int, name: str):
     "Refuse what takes more memory than this machine has, at `each` bytes."
     memory = os.sysconf("SC_PHYS_PAGES")*os.sysconf("SC_PAGE_SIZE")
     if count*each > memory: raise LiquidityGameError(f"{name} is {count:,}; with {each:,} bytes for each, this machine's {memory/2**30:.0f} GiB hold {memory//each:,}")
+
+# %% ../../nbs/80_app.cli.ipynb #90cf54fc
+@contextmanager
+def progress_bar(about: str) -> Iterator[Callable[[int, int], None]]:
+    "A bar on the standard error; it appears when the function that this gives is called first, with done and total."
+    from rich.console import Console
+    from rich.progress import Progress
+    bar = Progress(console=Console(stderr=True, force_jupyter=False))
+    task = bar.add_task(about)
+    def follow(done: int, total: int):
+        bar.start()
+        bar.update(task, completed=done, total=total)
+    try: yield follow
+    finally:
+        if bar.live.is_started: bar.stop()
 
 # %% ../../nbs/80_app.cli.ipynb #c020
 OPTIONS = {"lobster": ("messages", "book", "seed", "without", "check"), "bitstamp": ("orders", "recorded", "trades"), "binance": ("depth", "snapshot", "ticker", "trades")}
