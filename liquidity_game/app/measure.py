@@ -62,6 +62,7 @@ def measure(args: argparse.Namespace) -> dict:
     policies, words = seat_policies(population.learned, trained, fallback, number, Path(file).resolve().parent, args.policy)
     steps = args.steps or steps
     warm_up(population, world, policies, trained)
+    for name in ("report.pdf", "report.json", "numbers.json", "findings.json", "checks.csv"): (args.out/name).unlink(missing_ok=True)  # of an earlier run
     with progress_bar("measure") as follow: facts = record(population, world, policies, trained, args.seed, steps, args.out, words, follow)
     findings, table = check_tape(args.out, checks)
     result = {name: facts[name] for name in ("steps", "events", "trades", "cpu_s")} | {name: findings.get(name, 0) for name in ("unattributed_mid_moves", "crossed_books", "bound_violations", "thinnings")}

@@ -179,7 +179,7 @@ def person_tables(
 # %% ../../nbs/51_sim.population.ipynb #c015
 G = words("kind group law slots latency_ns inventory_limit cash_floor table lots layers layer_ticks hold "  # settings, integers: fine units where money or price
           "record settings obs role "                                                                         # of a learned agent: addresses
-          "stream buying selling reserved busy_until next_id looks signed base_cash price0 "                # state: lots that rest, cash they would cost
+          "stream buying selling reserved busy_until next_id looks signed base_cash base_inventory "                # state: lots that rest, cash they would cost
           "wake jitter half_spread volatility_factor memory skew refill fast slow threshold "               # settings, floats
           "variance average_fast average_slow last_mid")                                                    # state, floats
 O = words("order_id side price qty arrives leaving")    # an order slot; order_id 0: free

@@ -70,7 +70,7 @@ def begin_session(w, owner: int, agent: int):
     a, account, settings = longs(agent_at(w, owner)), longs(account_at(w, owner)), longs(longs(agent_at(w, owner))[G.settings])
     seat = longs(a[G.record] + settings[C.seats] + 8*SEAT*a[G.role])
     settings[C.price0] = w[W.mid]//FINE
-    a[G.price0], a[G.base_cash] = account[INVENTORY], account[CASH] + account[INVENTORY]*settings[C.price0]*FINE
+    a[G.base_inventory], a[G.base_cash] = account[INVENTORY], account[CASH] + account[INVENTORY]*settings[C.price0]*FINE
     p = longs(agent)
     if p[P.role] == TAKER_ROLE:
         draw = draw_of(w, owner)
@@ -107,7 +107,7 @@ def look(w, owner: int):
     mine, seat = longs(venue + c[C.accounts] + 8*ACCOUNT*(i + 1)), longs(record + c[C.seats] + 8*SEAT*i)
     mine[INVENTORY], mine[CASH] = account[INVENTORY], account[CASH] - a[G.base_cash]
     seat[S.wealth] = mine[CASH] + mine[INVENTORY]*w[W.mid]
-    seat[S.remaining] = seat[S.target] - (account[INVENTORY] - a[G.price0])
+    seat[S.remaining] = seat[S.target] - (account[INVENTORY] - a[G.base_inventory])
     if longs(agent)[P.role] == MAKER_ROLE: see_quotes(w, b, owner, venue + c[C.quotes] + 8*QUOTES*i)
     block = floats(a[G.obs] + 4*N_MARKET)
     observe_asset(b, settings, venue, mean_move(record, settings), block)

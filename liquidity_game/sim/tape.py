@@ -139,7 +139,7 @@ def agent_table(memory: Memory) -> pa.Table:
 # %% ../../nbs/52_sim.tape.ipynb #c013
 def put(path: Path, write: Callable[[Path], None]):
     "A file that is there whole or not at all."
-    part = path.with_name(path.name + ".tmp")
+    part = path.with_name(f".{path.name}.tmp")  # readers of a folder pass over such names
     write(part)
     os.replace(part, path)
 
@@ -154,7 +154,7 @@ class TapeWriter:
         for name in ("status.json", "schema.json"): (self.folder/name).unlink(missing_ok=True)
         for table in SCHEMA:
             (self.folder/table).mkdir(exist_ok=True)
-            for path in (self.folder/table).glob("part-*.parquet*"): path.unlink()
+            for path in [*(self.folder/table).glob("part-*.parquet"), *(self.folder/table).glob(".part-*.tmp")]: path.unlink()
 
     def begin(self, description: dict, agents: pa.Table):
         put_json(self.folder/"schema.json", description)
