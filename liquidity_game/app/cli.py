@@ -111,8 +111,9 @@ def main(
         return 1
     except KeyboardInterrupt: told, code = "interrupted", 1
     except Exception as error:
-        if not (told := sentence(error)): raise
-        code = 2
+        if told := sentence(error): code = 2
+        elif isinstance(error, OSError): told, code = str(error.strerror or error), 1  # a full disk behind the output
+        else: raise
     print(f"{parser.prog}: {told}", file=sys.stderr)
     return code
 
@@ -159,7 +160,7 @@ def check_memory(count: int, each: int, name: str):
     memory = os.sysconf("SC_PHYS_PAGES")*os.sysconf("SC_PAGE_SIZE")
     if count*each > memory: raise LiquidityGameError(f"{name} is {count:,}; with {each:,} bytes for each, this machine's {memory/2**30:.0f} GiB hold {memory//each:,}")
 
-# %% ../../nbs/80_app.cli.ipynb #90cf54fc
+# %% ../../nbs/80_app.cli.ipynb #c016
 @contextmanager
 def progress_bar(about: str) -> Iterator[Callable[[int, int], None]]:
     "A bar on the standard error; it appears when the function that this gives is called first, with done and total."
@@ -174,7 +175,7 @@ def progress_bar(about: str) -> Iterator[Callable[[int, int], None]]:
     finally:
         if bar.live.is_started: bar.stop()
 
-# %% ../../nbs/80_app.cli.ipynb #c020
+# %% ../../nbs/80_app.cli.ipynb #c021
 OPTIONS = {"lobster": ("messages", "book", "seed", "without", "check"), "bitstamp": ("orders", "recorded", "trades"), "binance": ("depth", "snapshot", "ticker", "trades")}
 
 def replay_arguments(parser: argparse.ArgumentParser):
@@ -188,7 +189,7 @@ def replay_arguments(parser: argparse.ArgumentParser):
     for name, format in (("messages", "lobster"), ("orders", "bitstamp"), ("trades", "bitstamp, binance"), ("depth", "binance"), ("snapshot", "binance"), ("ticker", "binance")):
         parser.add_argument(f"--{name}", type=existing, metavar="FILE", help=f"{format}: file of {name}")
 
-# %% ../../nbs/80_app.cli.ipynb #c021
+# %% ../../nbs/80_app.cli.ipynb #c022
 @command("replay", "replay a recorded market through the matching engine, and compare", replay_arguments)
 def replay(args: argparse.Namespace) -> dict:
     "A `ReplayReport` as a mapping."
@@ -203,7 +204,7 @@ def replay(args: argparse.Namespace) -> dict:
         given[name] = args.recording
     return run_replay(args.format, **given)
 
-# %% ../../nbs/80_app.cli.ipynb #c026
+# %% ../../nbs/80_app.cli.ipynb #c027
 def bench_book_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--stream", required=True, type=existing, metavar="FILE.npy", help="int64 rows kind, side (+1 buys, -1 sells), price, lots, order id, owner, as in types.MESSAGE; or five columns type, side (0 buys, 1 sells), price, lots, id")
     parser.add_argument("--repeats", type=positive, default=7, help="runs after the warm-up (default 7)")
@@ -214,7 +215,7 @@ def bench_book(args: argparse.Namespace) -> dict:
     from liquidity_game.book import workload
     return workload.bench_book(args.stream, args.repeats)
 
-# %% ../../nbs/80_app.cli.ipynb #c029
+# %% ../../nbs/80_app.cli.ipynb #c030
 def beside(value: Any, target: str) -> str:
     "A number with as many digits as it takes to tell it from the number at the end of its target."
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value: return readable(value)
@@ -227,7 +228,7 @@ def beside(value: Any, target: str) -> str:
         if value == limit or math.isnan(limit) or shown != limit and (shown > limit) == (value > limit): break
     return text.rstrip("0").rstrip(".") if "." in text else text
 
-# %% ../../nbs/80_app.cli.ipynb #c030
+# %% ../../nbs/80_app.cli.ipynb #c031
 def show_claims(rows: list[dict], width: int = 100) -> str:
     "Claims for a person: whether it holds, which one, value, interval, target; then the statement."
     shown = []
@@ -240,7 +241,7 @@ def show_claims(rows: list[dict], width: int = 100) -> str:
         shown += [textwrap.fill(text, width, initial_indent=(mark if text is head else "").ljust(7), subsequent_indent=" "*7) for text in texts if text]
     return "\n".join([*shown, f"{sum(bool(row.get('holds')) for row in rows)} of {len(rows)} claims hold"])
 
-# %% ../../nbs/80_app.cli.ipynb #c032
+# %% ../../nbs/80_app.cli.ipynb #c033
 CLAIMS = ("It reads the claims.json that the stage `report` of the pipeline (make repro) writes, and writes nothing. They judge the pipeline's own runs, one configuration beside the other, "
           "and never those of `train` or `evaluate`.")
 

@@ -253,6 +253,7 @@ def check_out(path: Path | None):
     "Refuse a place where no replay can be written, before the first card."
     if path is None: return
     try:
+        if path.exists() and not path.is_file(): raise LiquidityGameError(f"{path} is no plain file; a replay is one")
         existed = path.exists()
         with open(path, "a"): pass
         if not existed: path.unlink()
@@ -287,7 +288,9 @@ def play(args: argparse.Namespace) -> dict:
     choose = [Person(f"{name}> " if opponent == "human" else "order> ") if name != "opponent" else make_seat(opponent, game, settings, number, 1) for name in names]
     check_out(args.out)
     session = talk(Session(game, number), choose, names, opening(game, opponent, number))
-    if kept := args.out if session.ended else None: write_replay(kept, game, play_again(game, lambda state, _: session.actions[state.round], session.draws))
+    if kept := args.out if session.ended else None:
+        try: write_replay(kept, game, play_again(game, lambda state, _: session.actions[state.round], session.draws))
+        except LiquidityGameError as error: kept = print(error)
     elif args.out: print(f"{args.out} is not written; a replay holds a whole game.")
     rounds = game.cfg.rounds if session.ended else len(session.actions)
     return dict(mode=args.mode, opponent=opponent, seed=number, rounds=len(session.actions), ended=session.ended, players=dict(zip(names, session.sums)),

@@ -39,7 +39,7 @@ def load_study(args: argparse.Namespace) -> Study:
     params = configured(params, args.scenario, args.set, file)
     return Study(params, file, market_config(params, file), section(RunsConfig, params, "runs", file))
 
-# %% ../../nbs/80c_app.study.ipynb #c008
+# %% ../../nbs/80c_app.study.ipynb #c007
 def check_markets(study: Study, markets: int, name: str):
     "Refuse a batch of markets that is larger than the memory of this machine."
     from liquidity_game.market.settings import Compiled
@@ -51,7 +51,7 @@ def judged_on(study: Study, args: argparse.Namespace) -> int:
     check_markets(study, episodes, "--episodes" if args.episodes else "runs.episodes")
     return episodes
 
-# %% ../../nbs/80c_app.study.ipynb #c012
+# %% ../../nbs/80c_app.study.ipynb #c009
 def bench_market_arguments(parser: argparse.ArgumentParser):
     scenario_arguments(parser)
     parser.add_argument("--batch", type=positive, default=1024, help="markets stepped together (default 1024)")
@@ -65,7 +65,7 @@ def bench_market(args: argparse.Namespace) -> dict:
     check_markets(study, args.batch, "--batch")
     return bench.bench_market(study.market, args.batch, args.threads)
 
-# %% ../../nbs/80c_app.study.ipynb #c015
+# %% ../../nbs/80c_app.study.ipynb #c012
 def bench_ppo_arguments(parser: argparse.ArgumentParser):
     parameter_arguments(parser, "ppo.epochs=2")
     parser.add_argument("--repeats", type=positive, default=7, help="turns of each learner (default 7)")
@@ -79,7 +79,7 @@ def bench_ppo(args: argparse.Namespace) -> dict:
     file = args.params or nearest_params()
     return bench.bench_ppo(section(PPOConfig, override(load_params(file), args.set, file), "ppo", file), repeats=args.repeats)
 
-# %% ../../nbs/80c_app.study.ipynb #c017
+# %% ../../nbs/80c_app.study.ipynb #c014
 class Clocked:
     "A market that notes the processor time of each step."
     def __init__(self, market): self.market, self.times = market, []
@@ -88,15 +88,15 @@ class Clocked:
         self.times.append(time.process_time())
         return self.market.step(actions)
 
-# %% ../../nbs/80c_app.study.ipynb #c018
-def scores(table: Any, study: Study) -> dict:
-    "Mean objective of some episodes with its interval, mean profit, and a taker's shortfall and the share of its mandate that was done."
+# %% ../../nbs/80c_app.study.ipynb #c015
+def scores(table: Any, study: Study, role: str = "") -> dict:
+    "Mean objective of some episodes with its interval, mean profit, and a taker's shortfall and the share of its mandate that was done (1 - |remaining| / |mandate|)."
     from liquidity_game.eval.intervals import bootstrap, mean
     from liquidity_game.types import random_stream
     means = table.groupby("episode")[["objective", "pnl", "shortfall", "completed"]].mean()
     low = high = None
     if len(means) > 1: _, low, high = bootstrap(means["objective"], random_stream(study.runs.seed, "judge"), mean)
-    taker = {name: means[name].mean() for name in ("shortfall", "completed")} if means["completed"].any() else {}
+    taker = {name: means[name].mean() for name in ("shortfall", "completed")} if role == "taker" else {}
     return {"objective": means["objective"].mean(), "low": low, "high": high, "pnl": means["pnl"].mean()} | taker
 
 def judge(study: Study, policies: list, episodes: int) -> dict:
@@ -107,12 +107,13 @@ def judge(study: Study, policies: list, episodes: int) -> dict:
     market = Clocked(MarketBatch(study.market, episodes))
     table = play(market, policies, study.runs.evaluation_seed).table
     pace = sorted(b - a for a, b in zip(market.times[1:], market.times[2:]))
-    each = {agent: scores(table[table["agent"] == n], study) for n, agent in enumerate(market.agents)} if len(set(market.roles)) > 1 else {}
-    everyone = scores(table, study) if not each else {name: x for name, x in scores(table, study).items() if name not in ("shortfall", "completed")}
-    return everyone | {"interval": f"95 %, over {episodes:,} episodes" if episodes > 1 else "none: it takes two episodes",
+    kinds = set(market.roles)
+    each = {agent: scores(table[table["agent"] == n], study, role) for n, (agent, role) in enumerate(zip(market.agents, market.roles))} if len(kinds) > 1 else {}
+    over = f"{episodes:,} episodes" + (", mean of the agents" if len(market.agents) > 1 else "")
+    return scores(table, study, market.roles[0] if len(kinds) == 1 else "") | {"interval": f"95 %, over {over}" if episodes > 1 else "none: it takes two episodes",
                        "episodes": episodes, "steps_per_s": episodes/max(pace[len(pace)//2], 1e-9) if pace else None} | each
 
-# %% ../../nbs/80c_app.study.ipynb #c021
+# %% ../../nbs/80c_app.study.ipynb #c017
 TRAIN = ("It reads the parameter file and writes into DIR: the policies (a folder for each role), log.csv (a row for each update), times.csv, a checkpoint, config.json and provenance.json. "
          "The stage `train` of the pipeline (make repro) trains the same way, for each configuration (a scenario is one of them) and each of runs.training_seeds, into "
          "data/train/SCENARIO: equal seeds and parameters give equal policies there and here. This command neither reads nor changes those runs.")
@@ -123,7 +124,7 @@ def train_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--seed", required=True, type=seed, help="of the learner and of its markets")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="policies, log and checkpoints; a run that was interrupted goes on")
 
-# %% ../../nbs/80c_app.study.ipynb #c022
+# %% ../../nbs/80c_app.study.ipynb #c018
 @command("train", "train the agents of a scenario, and judge what they have learned", train_arguments, details=TRAIN)
 def train(args: argparse.Namespace) -> dict:
     "Train one seed into a folder."
@@ -144,7 +145,7 @@ def train(args: argparse.Namespace) -> dict:
     by_agent = {agent: place(policies[role.name], market, agent).frozen() for role in roles_of(market, ppo.share_parameters, ppo.encoder) for agent in role.agents}
     return judge(study, [by_agent[n] for n in range(market.n_agents)], episodes) | learning_speed(args.out) | {"out": str(args.out)}
 
-# %% ../../nbs/80c_app.study.ipynb #c023
+# %% ../../nbs/80c_app.study.ipynb #c019
 def training_steps(study: Study) -> int:
     "How many market steps a learner gets, and the tuning of a baseline."
     from liquidity_game.config import check
@@ -160,7 +161,7 @@ def learning_speed(folder: Path) -> dict:
     each = log["steps"].drop_duplicates().diff().median() if len(times) > 1 else log["steps"].iloc[0]
     return {"steps": int(log["steps"].max()), "steps_per_s": float((each/times["cpu_seconds"].clip(1e-9)).iloc[int(len(times) > 1):].median())}
 
-# %% ../../nbs/80c_app.study.ipynb #c025
+# %% ../../nbs/80c_app.study.ipynb #c021
 SECTIONS = {"maker": ("baselines", "BaselinesConfig"), "taker": ("taker_baselines", "TakerBaselinesConfig"), "arbitrageur": ("pair_baselines", "PairBaselinesConfig")}  # of the parameters of rules
 
 def grids(study: Study, role: str) -> Any:
@@ -172,29 +173,33 @@ def grids(study: Study, role: str) -> Any:
 
 def seat_texts(texts: list[str], market: Any) -> list[str]:
     "What each agent's policy is called. Raises `LiquidityGameError` for an agent without one."
-    named, common = {}, None
+    named = {}
     for text in texts:
         who, equals, what = text.partition("=")
-        if equals and who in (*market.agents, *market.roles): named[who] = what
-        else: common = text
-    found = [named.get(agent, named.get(role, common)) for agent, role in zip(market.agents, market.roles)]
+        if equals and who in (*market.agents, *market.roles): seat = who
+        elif equals and not Path(text).exists(): raise LiquidityGameError(f"no agent {who!r}; this market has {', '.join(market.agents)}")
+        else: seat, what = "", text
+        if seat in named: raise LiquidityGameError(f"two policies for {seat or 'all agents'}: {named[seat]} and {what}; one is enough")
+        named[seat] = what
+    found = [named.get(agent, named.get(role, named.get(""))) for agent, role in zip(market.agents, market.roles)]
     for agent, text in zip(market.agents, found):
         if not text: raise LiquidityGameError(f"no policy for {agent}; --policy {agent}=NAME gives it one, and a policy without a name before it serves all")
     return found
 
-# %% ../../nbs/80c_app.study.ipynb #c026
+# %% ../../nbs/80c_app.study.ipynb #c022
 def load_seat(place: Path, market: Any, n: int, names: list[str]) -> Any:
     "The trained policy of an agent from its folder, or from the folder of a run."
     from liquidity_game.agents.graphs import load_any, place as seat_at
     place = place.parent if place.name == "policy.json" else place
     agent, found = market.agents[n], sorted(p.parent.name for p in place.glob("*/policy.json"))
     own = next((folder for folder in (place/agent, place/market.roles[n], place/"shared", place) if (folder/"policy.json").exists()), None)
+    if own == place and place.name in {*market.agents, *market.roles} - {agent, market.roles[n]}: raise LiquidityGameError(f"{place} is the policy of a {place.name}; {agent} needs one of its own, --policy {agent}=NAME gives it one")
     if own is None and len(found) == market.n_agents == 1: own = place/found[0]
     if own is not None: return seat_at(load_any(own), market, n).frozen()
     if found: raise LiquidityGameError(f"{place} holds the policies {', '.join(found)}, and none for {agent}; --policy {agent}=NAME gives it one")
     raise LiquidityGameError(f"no policy {str(place)!r} for {agent}; it is {', '.join(names)}, or the folder of a trained policy")
 
-# %% ../../nbs/80c_app.study.ipynb #c027
+# %% ../../nbs/80c_app.study.ipynb #c023
 def find_policies(texts: list[str], study: Study) -> list[Any]:
     "A policy for each agent, by names and folders; rules are tuned."
     from liquidity_game.agents.opponents import TUNED, tune_role, untuned
@@ -209,10 +214,11 @@ def find_policies(texts: list[str], study: Study) -> list[Any]:
         policies[n] = tune_role(text, lambda batch: MarketBatch(study.market, batch), grids(study, role), study.runs.training_seeds, training_steps(study), play, n, others[:n] + others[n + 1:])[0]
     return policies
 
-# %% ../../nbs/80c_app.study.ipynb #c028
+# %% ../../nbs/80c_app.study.ipynb #c024
 EVALUATE = ("It reads the parameter file and the folders of trained policies; it writes nothing. Policies: random, do_nothing; of makers fixed_spread, avellaneda_stoikov, glft; of takers immediate, twap, vwap, almgren_chriss; of arbitrageurs pair_threshold, pair_zscore, pair_momentum; "
             "or the folder of a trained policy: DIR of `train`, or data/train/SCENARIO/policies/seed_N of the pipeline. The episodes are those on which the stage `evaluate` of the pipeline judges: the first ones of "
-            "runs.evaluation_seed, in the configuration that --scenario names. Where agents are of several kinds the scores of each follow those over all.")
+            "runs.evaluation_seed, in the configuration that --scenario names. A rule with parameters is tuned first (seconds to minutes): on runs.training_seeds, with as many steps as a learner gets, beside the policies in the other seats. Where agents are of several kinds the scores of each follow the mean over all; "
+            "money is in ticks x lots.")
 
 def evaluate_arguments(parser: argparse.ArgumentParser):
     scenario_arguments(parser)
@@ -227,12 +233,12 @@ def evaluate(args: argparse.Namespace) -> dict:
     episodes = judged_on(study, args)
     return judge(study, find_policies(args.policy, study), episodes)
 
-# %% ../../nbs/80c_app.study.ipynb #c035
+# %% ../../nbs/80c_app.study.ipynb #c031
 ANALYZE = ("It reads a CSV: log.csv in the DIR of `train`, or data/train/SCENARIO/rewards.csv, which the stage `train` of the pipeline (make repro) writes with all its seeds. It writes the picture. "
            "The interval is one over seeds, and with a single seed one over the rows at its end, which says nothing about another seed.")
 
 def analyze_arguments(parser: argparse.ArgumentParser):
-    parser.add_argument("--csv", required=True, type=existing, metavar="FILE", help="table of a training run, or of several")
+    parser.add_argument("--csv", required=True, type=existing, metavar="FILE", help="table of a training run or of several, or the DIR of `train`")
     parser.add_argument("--out", type=Path, metavar="FILE", help="picture, .png or .svg (default: analysis.png beside the table)")
 
 @command("analyze", "what a training run reached, with its learning curve as a picture", analyze_arguments, details=ANALYZE)
@@ -240,8 +246,9 @@ def analyze(args: argparse.Namespace) -> dict:
     "Mean of the last tenth of each curve with its interval, of the first tenth, and the picture."
     from liquidity_game.eval.curves import VALUES, curves, reached, read_results
     from liquidity_game.eval.plots import plot_learning, save_figure
-    table = read_results(args.csv)
+    csv = args.csv/"log.csv" if args.csv.is_dir() else args.csv
+    table = read_results(csv)
     long, name = curves(table), next((c for c in VALUES if c in table), "value")
     result = {panel: {name if key == "value" else key: x for key, x in reached(curve).items()} for panel, curve in long.groupby("panel", sort=False)}
-    picture = save_figure(plot_learning(long, name), args.out or args.csv.parent/"analysis.png")
+    picture = save_figure(plot_learning(long, name), args.out or csv.parent/"analysis.png")
     return (next(iter(result.values())) if len(result) == 1 else result) | {"picture": str(picture)}

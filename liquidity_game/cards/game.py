@@ -326,8 +326,14 @@ def replay_lines(game: CardGame, steps: Sequence[Step]) -> list[dict]:
     return resolved(lines)
 
 def write_replay(path: str | Path, game: CardGame, steps: Sequence[Step]):
-    "Write a played game as JSON lines."
-    Path(path).write_text("".join(json.dumps(line, allow_nan=False) + "\n" for line in replay_lines(game, steps)), encoding="utf-8")
+    "Write a played game as JSON lines; a file of that name is replaced when the new one is whole. Raises `LiquidityGameError`."
+    path = Path(path)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text("".join(json.dumps(line, allow_nan=False) + "\n" for line in replay_lines(game, steps)), encoding="utf-8")
+        part.replace(path)
+    except OSError as error: raise LiquidityGameError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally: part.unlink(missing_ok=True)
 
 # %% ../../nbs/63_cards.game.ipynb #c048
 def read_lines(path: str | Path) -> list[dict]:

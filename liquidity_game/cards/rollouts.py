@@ -109,7 +109,7 @@ def check_place(path: Path, least: int) -> Path:
     if not path.parent.is_dir(): raise LiquidityGameError(f"{path} cannot be written: there is no folder {path.parent}")
     free = shutil.disk_usage(path.parent).free
     if least > free: raise LiquidityGameError(f"{path} takes {least/1e9:,.3f} GB or more; {free/1e9:,.3f} GB are free")
-    return path.with_name(f".{path.name}.part")
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 # %% ../../nbs/65a_cards.rollouts.ipynb #c018
 def write_rollouts(

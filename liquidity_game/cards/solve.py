@@ -92,7 +92,8 @@ def solve_cards(
     values = {name: episode_sums(game, make_policy(name, game, policies), settings.episodes, settings.seed)["expected"] for name in POLICIES}
     top = episode_sums(game, BestAction(game), settings.episodes, settings.seed)["expected"]
     wealthy = None if chained else bankroll(game, settings.bankroll).per_episode
-    found = {name: controlled(v, top, best.per_episode if chained else wealthy, best.error if chained else 0.0) for name, v in values.items()}
+    ample = chained or abs(wealthy - best.per_episode) <= 1e-6*max(abs(best.per_episode), 1.0)  # then the one-round optimum's mean is known
+    found = {name: controlled(v, top, best.per_episode, best.error) if ample else (float(v.mean()), float(v.std()/np.sqrt(len(v)))) for name, v in values.items()}
     shares = {name: share_of_optimum(v, top) for name, v in values.items()} if top.mean() > 0 else {}
     return dict(optimum_per_episode=best.per_episode, se=best.error, bankroll_optimum_per_episode=wealthy, trade_share=best.trade_share,
                 baselines={name: mean for name, (mean, _) in found.items()}, baselines_se={name: se for name, (_, se) in found.items()}, percent_of_optimum={name: tuple(100*s for s in share) for name, share in shares.items()}, k=game.terms.k)
