@@ -59,7 +59,7 @@ class Buffers:
 
     def _divide(self):
         "Rows and a tape for each thread."
-        self._tapes = np.zeros((self.threads, 8*(self.cfg.market.slots + 2)), np.int64)
+        self._tapes = np.zeros((self.threads, 8*(self.cfg.market.orders + 2)), np.int64)
         bounds = np.linspace(0, self.batch, self.threads + 1).astype(int).tolist()
         self._parts = [(lo, hi, tape.ctypes.data) for lo, hi, tape in zip(bounds, bounds[1:], self._tapes)]
         self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None

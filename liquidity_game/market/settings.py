@@ -45,7 +45,7 @@ class MarketSettings:
     taker_fee: float          # fraction of notional, from the aggressor
     phi: float                # inventory penalty of the objective
     levels: int               # prices in a book's window
-    orders: int               # of the background that rest in a book at most; each agent has room for two more
+    orders: int               # order slots of a book; two for each agent are kept free
     recentre_ticks: int       # drift of the mid after which the window is moved
     memory: float             # weight of the newest step in running averages
     depth_levels: int         # ticks that the depth features look at
@@ -71,11 +71,6 @@ class MarketSettings:
         if self.arbitrageurs and not self.pairs: raise ConfigError(f"pairs is {self.pairs!r}; {self.arbitrageurs} arbitrageurs need a pair of assets")
 
     @property
-    def slots(self) -> int:
-        "Orders that a book has room for."
-        return self.orders + 2*len(self.roles)
-
-    @property
     def roles(self) -> tuple[int, ...]:
         "Role of each agent (`record.MAKER`, `TAKER`, `ARBITRAGEUR`)."
         return (MAKER,)*self.makers + (TAKER,)*self.takers + (ARBITRAGEUR,)*self.arbitrageurs
@@ -99,8 +94,7 @@ class MarketConfig:
         furthest = max([self.maker.max_offset_ticks] + [self.flow.placement_max_ticks + r.spread_ticks for r in self.regimes.states])
         rules = (
             (furthest + m.recentre_ticks + 2 <= half, f"orders lie up to {furthest:g} ticks from a mid that drifts {m.recentre_ticks}; levels {m.levels} reach {half - 2} ticks each way"),
-            (2*self.flow.initial_orders <= m.orders, f"initial_orders {self.flow.initial_orders} a side are more than the {m.orders} orders of a book"),
-            (m.slots <= 4096, f"orders {m.orders} and two for each of {len(m.roles)} agents are more than the 4,096 that a book can hold"),
+            (2*self.flow.initial_orders + 2*len(m.roles) <= m.orders, f"initial_orders {self.flow.initial_orders} a side and {len(m.roles)} agents do not fit in {m.orders} order slots"),
             (PRICES[0] + room <= self.fundamental.initial_price_ticks <= PRICES[1] - room,
              f"initial_price_ticks {self.fundamental.initial_price_ticks} is nearer than {room} (half a window, and nine times the mispricing) to an end of the grid {PRICES}"),
             (self.largest_sum() < 2**62, f"{m.episode_steps} episode_steps with inventory_limit_lots and max_size_lots of {[(r.inventory_limit_lots, r.max_size_lots) for r in self.role_sections]} can exceed what 64 bits hold"))
@@ -138,7 +132,7 @@ ROLES = ("maker", "taker", "arbitrageur")
 def tables(cfg: MarketConfig) -> np.ndarray:  # (R,) of dtype TABLE
     "The flow of every regime, compiled."
     first = cfg.regimes.states[0]
-    return np.array([flow_table(cfg.flow, regime, cfg.market.slots, cfg.fundamental, first, cfg.replay.noise_share) for regime in cfg.regimes.states], TABLE)
+    return np.array([flow_table(cfg.flow, regime, cfg.market.orders, cfg.fundamental, first, cfg.replay.noise_share) for regime in cfg.regimes.states], TABLE)
 
 def market_config(
     params: Mapping,               # the whole parameter file
@@ -191,7 +185,7 @@ class Compiled:
     "A market's settings as the compiled step reads them: `block` (int64 words), `place` (layout of a record), `columns` (layout of an observation), `image` (an empty book)."
     def __init__(self, cfg: MarketConfig):
         m, n_assets = cfg.market, len(cfg.market.assets)
-        self.image = new_record(np.int16, m.levels, m.slots, cfg.fundamental.initial_price_ticks - m.levels//2,
+        self.image = new_record(np.int16, m.levels, m.orders, cfg.fundamental.initial_price_ticks - m.levels//2,
                                 low=PRICES[0], high=PRICES[1], pro_rata=int(m.rule == "pro_rata"), guard=1)
         self.tables, self.regimes, self.factor = tables(cfg), regime_thresholds(cfg.regimes), np.ascontiguousarray(residual_factor(cfg.fundamental, n_assets))
         self.place, self.columns = layout(len(m.roles), n_assets, len(self.image)), ObservationLayout(n_assets, len(m.pairs))
