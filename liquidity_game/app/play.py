@@ -253,7 +253,7 @@ def check_out(path: Path | None):
     "Refuse a place where no replay can be written, before the first card."
     if path is None: return
     try:
-        if path.exists() and not path.is_file(): raise LiquidityGameError(f"{path} is no plain file; a replay is one")
+        if path.exists() and not path.is_file(): raise LiquidityGameError(f"{path} cannot be written: it is no plain file")
         existed = path.exists()
         with open(path, "a"): pass
         if not existed: path.unlink()
