@@ -28,17 +28,6 @@ each_kind = pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
 
 
 @pytest.fixture
-def sb3():
-    "Stable-Baselines3, a requirement of the tests alone, on one thread: its networks are small."
-    found = pytest.importorskip("stable_baselines3", reason="stable-baselines3 is not installed; it is in requirements.in")
-    import torch
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield found
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
 def strict():
     "Warnings of a checker are errors, but for what PettingZoo says of every environment with masks that it does not know by name."
     with warnings.catch_warnings():

@@ -19,17 +19,6 @@ from liquidity_game.market.faces import Idle, MakerAction, as_policy
 NAMES = [f"liquidity_game/{name}-v0" for name in env.SCENARIOS]
 
 
-@pytest.fixture
-def sb3():
-    "Stable-Baselines3, a requirement of the tests alone, on one thread: its networks are small."
-    found = pytest.importorskip("stable_baselines3", reason="stable-baselines3 is not installed; it is in requirements.in")
-    import torch
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield found
-    torch.set_num_threads(threads)
-
-
 def train(sb3, policy: str, made: gymnasium.Env, steps: int = 192):
     "Three updates of PPO as it comes. The weights before and the learner after."
     learner = sb3.PPO(policy, made, n_steps=64, batch_size=32, n_epochs=2, seed=0, device="cpu")
