@@ -80,10 +80,11 @@ def panels(table: pd.DataFrame, height: float, sharey: bool = False, sharex: boo
     return fig, [(name, ax, table[table["panel"] == name]) for name, ax in zip(names, axes)]
 
 def keys(fig: Figure) -> None:
-    "One legend for the whole figure, in a row above the panels: what is drawn in any of them, each once."
+    "One legend for the whole figure, in a row above the panels, or in two where it is long: what is drawn in any of them, each once."
     shown = {label: handle for ax in reversed(fig.axes) for handle, label in zip(*ax.get_legend_handles_labels())}
     labels = dict.fromkeys(label for ax in fig.axes for label in ax.get_legend_handles_labels()[1])
-    fig.legend([shown[label] for label in labels], labels, loc="outside upper center", ncols=len(labels), handlelength=1.6, columnspacing=1.4)
+    rows = -(-sum(len(label) + 7 for label in labels) // 115)  # as many as the width of the page asks for
+    fig.legend([shown[label] for label in labels], labels, loc="outside upper center", ncols=-(-len(labels) // max(rows, 1)), handlelength=1.6, columnspacing=1.4)
 
 # %% ../../nbs/73_eval.plots.ipynb #c012
 def save_figure(
