@@ -34,6 +34,7 @@ STYLE = {
 }
 COLOURS = {
     "learned": "#1f5fa8", "avellaneda_stoikov": "#c8553d", "fixed_spread": "#e0a030", "glft": "#7d5ba6", "random": "#7c8a99", "do_nothing": "#b9b9b9", "optimum": "#111111",
+    "almgren_chriss": "#c8553d", "twap": "#e0a030", "vwap": "#7d5ba6", "immediate": "#5b7f3a", "pair_threshold": "#c8553d", "pair_zscore": "#e0a030", "pair_momentum": "#7d5ba6", "stranger": "#3d9db3",
     "normal": "#3a8f85", "stress": "#a63a50", "bid": "#2f7dbd", "ask": "#cf5c4e", "mid": "#333333",
     "random_valid": "#7c8a99", "ev_oracle": "#c8553d", "ev_oracle_kelly": "#e0a030", "ev_oracle_fixed": "#7d5ba6", "level1": "#1f5fa8", "optimum_alone": "#111111", "equilibrium": "#3a8f85",
 }
@@ -42,6 +43,8 @@ LINES = ("#1f5fa8", "#c8553d", "#e0a030", "#3a8f85", "#7d5ba6", "#7c8a99")  # of
 LABELS = {"learned": "learned (PPO)", "avellaneda_stoikov": "Avellaneda–Stoikov", "fixed_spread": "fixed spread, tuned", "do_nothing": "no quotes", "glft": "GLFT", "optimum": "computed optimum",
           "delta_mtm": "change of wealth before fees", "fees": "rebates less fees", "inventory": "charge for inventory", "liquidity": "presence",
           "random_valid": "random, valid", "ev_oracle": "EV oracle", "ev_oracle_kelly": "EV oracle, Kelly", "ev_oracle_fixed": "EV oracle, fixed", "ev_oracle_kelly_tuned": "EV oracle, Kelly, tuned", "ev_oracle_fixed_tuned": "EV oracle, fixed, tuned", "level1": "level 1", "optimum_alone": "optimum of one player", "optimum_unaware": "optimum, old world",
+          "almgren_chriss": "Almgren–Chriss", "twap": "TWAP", "vwap": "VWAP", "immediate": "all at once", "pair_threshold": "pair threshold", "pair_zscore": "pair z-score", "pair_momentum": "pair momentum", "stranger": "learned, other seed",
+          "multi_agent_basic": "maker and taker", "multi_asset_gnn": "maker and arbitrageur", "single_maker_hybrid": "default market, hybrid", "multi_agent_basic_hybrid": "maker and taker, hybrid", "multi_asset_gnn_hybrid": "maker and arbitrageur, hybrid",
           "single_maker": "default market", "as_market": "A–S market", "normal": "calm"}
 
 # %% ../../nbs/73_eval.plots.ipynb #c007
@@ -77,10 +80,11 @@ def panels(table: pd.DataFrame, height: float, sharey: bool = False, sharex: boo
     return fig, [(name, ax, table[table["panel"] == name]) for name, ax in zip(names, axes)]
 
 def keys(fig: Figure) -> None:
-    "One legend for the whole figure, in a row above the panels: what is drawn in any of them, each once."
+    "One legend for the whole figure, in a row above the panels, or in two where it is long: what is drawn in any of them, each once."
     shown = {label: handle for ax in reversed(fig.axes) for handle, label in zip(*ax.get_legend_handles_labels())}
     labels = dict.fromkeys(label for ax in fig.axes for label in ax.get_legend_handles_labels()[1])
-    fig.legend([shown[label] for label in labels], labels, loc="outside upper center", ncols=len(labels), handlelength=1.6, columnspacing=1.4)
+    rows = -(-sum(len(label) + 7 for label in labels) // 115)  # as many as the width of the page asks for
+    fig.legend([shown[label] for label in labels], labels, loc="outside upper center", ncols=-(-len(labels) // max(rows, 1)), handlelength=1.6, columnspacing=1.4)
 
 # %% ../../nbs/73_eval.plots.ipynb #c012
 def save_figure(
