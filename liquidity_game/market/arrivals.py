@@ -59,11 +59,11 @@ def next_noise(table, settings, asset, g, now, left):
 
 # %% ../../nbs/31b_market.arrivals.ipynb #c010
 @inlined
-def enter_order(settings, venue, b, a, k, actions, decided, tape):
+def enter_order(record, settings, venue, b, a, k, actions, decided, tape):
     "An agent's order arrives: priced from the mid of the decision, while the mid of the market goes on from what it has become. True if a best price is another now, and the mid with it."
     asset, bid, ask = longs(venue), head(b, BID), head(b, ASK)
     now, asset[A.mid] = asset[A.mid], decided
-    act(settings, venue, b, a, k + 1, floats(actions + 4*N_ACTIONS*k), tape)
+    act(record, settings, venue, b, a, k + 1, floats(actions + 4*N_ACTIONS*k), tape)
     asset[A.mid] = now
     if head(b, BID) == bid and head(b, ASK) == ask: return False
     find_mid(b, asset, settings)
@@ -84,7 +84,7 @@ def run_timed(b, a, table, settings, record, venue, actions, tape, log):
         recorded = tick/rows if row < end else 2.0
         if agent < 2.0 and agent <= noise and agent <= recorded:
             k = (rank + m[M.time]) % c[C.n_agents]
-            if enter_order(settings, venue, b, a, k, actions, decided, tape): bid_mid, ask_mid, bid_value, ask_value = near_levels(b, venue)
+            if enter_order(record, settings, venue, b, a, k, actions, decided, tape): bid_mid, ask_mid, bid_value, ask_value = near_levels(b, venue)
             agent, rank = next_agent(record, settings, agent, rank)
         elif recorded <= noise or left < 0:
             if draw_recorded(words, asset): take_recorded(b, words, row, settings, record, venue, tape, log)

@@ -20,7 +20,7 @@ from ..flow.fundamental import FINE
 from ..flow.noise import doubles, longs
 from ..config import within
 from .ledger import ACCOUNT, INVENTORY, settle
-from .record import MAKER, QUOTE, QUOTES, TAKER, A, C, P, Q
+from .record import MAKER, QUOTE, QUOTES, SEAT, TAKER, A, C, P, Q, S
 from .rewards import RewardWeights
 from .window import is_parked, withdraw
 from ..types import ConfigError
@@ -72,6 +72,7 @@ class TakerConfig:
     "Section `taker`: mandate, spaces and reward of the execution takers."
     target_lots: tuple[int, int]         # least and largest mandate; the side is drawn too
     max_size_lots: int                   # of one order
+    overfill: bool                       # may trade beyond its mandate, and against it
     inventory_limit_lots: int
     latency_steps: tuple[float, float]
     reward: str
@@ -200,9 +201,12 @@ def order_lots(agent, size: float) -> int:
 
 # %% ../../nbs/31_market.roles.ipynb #c025
 @njit
-def act_taker(b, settings, agent, venue, owner, direction, size, tape):
+def act_taker(b, settings, agent, seat, venue, owner, direction, size, tape):
     "One taker's turn: a market order, or none."
-    if abs(direction) > SIGNAL: take_lots(b, settings, agent, venue, owner, 1 if direction > 0 else -1, order_lots(agent, size), tape)
+    if abs(direction) <= SIGNAL: return
+    side, lots = 1 if direction > 0 else -1, order_lots(agent, size)
+    if not longs(agent)[P.overfill]: lots = min(lots, side*(longs(seat)[S.target] - longs(venue + longs(settings)[C.accounts])[ACCOUNT*owner + INVENTORY]))
+    take_lots(b, settings, agent, venue, owner, side, lots, tape)
 
 @njit
 def act_arbitrageur(b, settings, agent, venue, owner, leg, direction, close, size, tape):
@@ -214,13 +218,13 @@ def act_arbitrageur(b, settings, agent, venue, owner, leg, direction, close, siz
 
 # %% ../../nbs/31_market.roles.ipynb #c026
 @inlined
-def act(settings, venue, b, asset: int, owner: int, x, tape: int):
+def act(record, settings, venue, b, asset: int, owner: int, x, tape: int):
     "The turn of an agent in one asset, by its role; `x` points to its action. Nothing happens where it has no business."
     agent = longs(settings)[C.agents] + 8*len(P)*(owner - 1)
     p = longs(agent)
     if p[P.role] == MAKER:
         if p[P.first] <= asset and asset <= p[P.last]: act_maker(b, settings, agent, venue, owner, x[0], x[1], x[2], tape)
     elif p[P.role] == TAKER:
-        if asset == p[P.first]: act_taker(b, settings, agent, venue, owner, x[0], x[1], tape)
+        if asset == p[P.first]: act_taker(b, settings, agent, record + longs(settings)[C.seats] + 8*SEAT*(owner - 1), venue, owner, x[0], x[1], tape)
     elif asset == p[P.first] or asset == p[P.last]:
         act_arbitrageur(b, settings, agent, venue, owner, 1 if asset == p[P.first] else -1, x[0], x[1], x[2], tape)

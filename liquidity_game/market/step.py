@@ -178,7 +178,7 @@ def trade_asset(record, settings, a, table, actions, tape, log):
     else:
         for i in range(n):
             k = (i + m[M.time]) % n
-            act(settings, venue, b, a, k + 1, floats(actions + 4*N_ACTIONS*k), tape)
+            act(record, settings, venue, b, a, k + 1, floats(actions + 4*N_ACTIONS*k), tape)
         find_mid(b, asset, settings)
         if c[C.replays] != 0: run_recorded(b, recorded_of(settings, a), settings, record, venue, tape, log)
         run_noise(b, table, settings, record, venue, tape, log)
