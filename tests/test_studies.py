@@ -1,10 +1,13 @@
-"""`make repro STUDIES=...` sets the scale of the studies in params.yaml, and nothing else."""
+"""`make repro STUDIES=...` sets the scale of the studies in params.yaml, and nothing else; and what that section may hold."""
+import re
 import subprocess
 
+import check_layout
 import pytest
 import studies
 
-from liquidity_game.config import load_params
+from liquidity_game.config import load_params, override, section
+from liquidity_game.types import ConfigError
 
 
 @pytest.fixture
@@ -48,3 +51,27 @@ def test_make_hands_the_word_on_before_anything_runs(root):
     with_word = lines("STUDIES=full")
     assert with_word.index('scripts/studies.py "full"') < with_word.index("dvc repro")
     assert 'test -z ""' in lines()
+
+
+@pytest.fixture(scope="module")
+def section_of(root):
+    "What the notebook makes of the section, some keys of it changed."
+    cells = [cell for cell in check_layout.code_cells(root/"nbs"/"pipeline"/"studies.ipynb")]
+    names = {}
+    for cell in cells[1:1 + next(i for i, cell in enumerate(cells) if "class StudiesConfig" in cell)]: exec(cell, names)
+    return lambda changes: section(names["StudiesConfig"], override(load_params(root/"params.yaml"), {f"studies.{key}": value for key, value in changes.items()}), "studies")
+
+
+def test_the_section_is_read(section_of):
+    cfg = section_of({})
+    assert len(cfg.seeds["default"]) >= 3 and len(cfg.seeds["full"]) >= 10
+
+
+@pytest.mark.parametrize("changes, part", [
+    ({"scale": "large"}, "scale is 'large'"), ({"seeds": {"default": [0, 0]}}, "each once"), ({"seeds": {"default": [-1]}}, "from 0"), ({"level": 1.0}, "level is 1.0"),
+    ({"budgets.pairs": 0}, "budgets.pairs is 0"), ({"resamples": 0}, "resamples is 0"), ({"variants.gat.study": "graphs"}, "study is 'graphs'"), ({"variants.gat.role": "noise"}, "role is 'noise'"),
+    ({"variants.gat.budget": "long"}, "budget is 'long'"), ({"variants.sage.against": "nobody"}, "'nobody'"), ({"variants.sage.against": "sage"}, "'sage'"), ({"variants.sage.against": "fifo"}, "one study"),
+    ({"variants.fifo.rules": ["twap"]}, "'twap'"), ({"variants.fifo.rules": []}, "rules is empty"), ({"variants.fee_1": {"study": "fees", "configuration": "multi_asset_gnn", "role": "arbitrageur", "label": "x", "rules": ["pair_threshold"]}}, "held against none"),
+    ({"variants.gat": {"study": "encoder", "configuration": "multi_asset_gnn", "role": "maker", "label": "x", "stepz": 3}}, "unknown key 'stepz'")])
+def test_a_wrong_section_is_refused(section_of, changes, part):
+    with pytest.raises(ConfigError, match=re.escape(part)): section_of(changes)
