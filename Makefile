@@ -34,7 +34,7 @@ $(STAMP): requirements.txt requirements.in pyproject.toml scripts/install_torch.
 	$(UV) --no-deps --no-build-isolation -e .
 	@rm -f $(VENV)/.installed-* && touch $@
 
-repro: setup ## the paper from the bare clone: data, training, evaluation, report, PDF; STUDIES=full: studies with ten seeds, in hours
+repro: setup ## the paper from the bare clone: data, training, evaluation, report, PDF; STUDIES=full: studies with ten seeds
 	@git rev-parse --git-dir >/dev/null 2>&1 || $(BIN)/dvc config --local core.no_scm true
 	@test -z "$(STUDIES)" || $(BIN)/python scripts/studies.py "$(STUDIES)"
 	@test -t 2 || export TQDM_DISABLE=1; $(BIN)/dvc repro
