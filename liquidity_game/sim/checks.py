@@ -92,6 +92,7 @@ class ChecksConfig:
     def __post_init__(self):
         within(self, near_ticks=(1, 10**6), cluster_quantile=(0, 1), thin_share=(0, 1))
 
+# %% ../../nbs/52b_sim.checks.ipynb #c020
 def book_changes(t: dict) -> list[tuple[int, int, int, int]]:
     "Timestep, side, price and lots of all that changes the book in a part, in the order of timesteps: orders that rest, cancellations, trades."
     e, trades = t["events"], t["trades"]
@@ -103,6 +104,7 @@ def book_changes(t: dict) -> list[tuple[int, int, int, int]]:
     order = order[lots[order] != 0]
     return list(zip(*(column[order].tolist() for column in (step, side, price, lots))))
 
+# %% ../../nbs/52b_sim.checks.ipynb #c021
 class NearDepth:
     "Lots near the mid at the end of each timestep, over the parts of a tape."
     def __init__(self, near_ticks: int, fine: int): self.near, self.fine, self.lots = near_ticks*fine, fine, {1: defaultdict(int), -1: defaultdict(int)}
@@ -119,7 +121,7 @@ class NearDepth:
             found.append([sum(self.lots[side].get(price, 0) for price in prices) for side in (1, -1)])
         return np.array(found[:-1], np.int64).reshape(-1, 2)
 
-# %% ../../nbs/52b_sim.checks.ipynb #c020
+# %% ../../nbs/52b_sim.checks.ipynb #c022
 def thinning(
     arrivals: np.ndarray,   # (T,) messages in each timestep
     depth: np.ndarray,      # (T, 2)
@@ -131,7 +133,7 @@ def thinning(
     both = cluster & thin
     return cluster, thin, both & ~np.concatenate([[False], both[:-1]])
 
-# %% ../../nbs/52b_sim.checks.ipynb #c025
+# %% ../../nbs/52b_sim.checks.ipynb #c027
 def check_tape(
     folder: str | Path,
     cfg: ChecksConfig,

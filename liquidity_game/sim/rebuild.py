@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CANCEL', 'IOC', 'UNKNOWN_ID', 'SELF_TRADE', 'EVENT_COLUMNS', 'TRADE_COLUMNS', 'L1_COLUMNS', 'COMPARED', 'PlainBook',
-           'State', 'Where', 'Facts', 'read_facts', 'check_events', 'check_trades', 'check_steps', 'check_files',
-           'check_totals', 'Part', 'compare_part', 'rebuild']
+           'best', 'l1', 'State', 'Where', 'Facts', 'read_facts', 'check_events', 'check_trades', 'check_steps',
+           'check_files', 'check_totals', 'Part', 'compare_part', 'rebuild']
 
 # %% ../../nbs/52a_sim.rebuild.ipynb #c002
 from collections.abc import Callable
@@ -50,18 +50,21 @@ class PlainBook:
         del self.levels[side][price]
         if price == self.top[side]: self.top[side] = (max if side > 0 else min)(self.levels[side], default=None)
 
-    def best(self, side: int, n: int) -> list[tuple[int, int, int]]:
-        "Price, lots and orders of the best n levels."
-        levels = self.levels[side]
-        return [(price, *levels[price]) for price in (nlargest if side > 0 else nsmallest)(n, levels)]
+# %% ../../nbs/52a_sim.rebuild.ipynb #c006
+def best(self: PlainBook, side: int, n: int) -> list[tuple[int, int, int]]:
+    "Price, lots and orders of the best n levels."
+    levels = self.levels[side]
+    return [(price, *levels[price]) for price in (nlargest if side > 0 else nsmallest)(n, levels)]
 
-    def l1(self) -> tuple:
-        "Bid and its lots, ask and its lots, spread, mid; `None` where there is none."
-        bid, ask = self.top[1], self.top[-1]
-        prices = (bid, self.levels[1][bid][0] if bid is not None else None, ask, self.levels[-1][ask][0] if ask is not None else None)
-        return (*prices, ask - bid, (bid + ask)/2) if bid is not None and ask is not None else (*prices, None, None)
+def l1(self: PlainBook) -> tuple:
+    "Bid and its lots, ask and its lots, spread, mid; `None` where there is none."
+    bid, ask = self.top[1], self.top[-1]
+    prices = (bid, self.levels[1][bid][0] if bid is not None else None, ask, self.levels[-1][ask][0] if ask is not None else None)
+    return (*prices, ask - bid, (bid + ask)/2) if bid is not None and ask is not None else (*prices, None, None)
 
-# %% ../../nbs/52a_sim.rebuild.ipynb #c008
+PlainBook.best, PlainBook.l1 = best, l1
+
+# %% ../../nbs/52a_sim.rebuild.ipynb #c009
 class State:
     "What the tape says there is, at the place that has been reached."
     def __init__(self, agents: int, fine: int):
@@ -87,7 +90,7 @@ class State:
             self.book.take(order_id, side, price, qty, agent)
         elif rested > 0: self.book.rest(order_id, side, price, rested, agent)
 
-# %% ../../nbs/52a_sim.rebuild.ipynb #c012
+# %% ../../nbs/52a_sim.rebuild.ipynb #c013
 class Where(NamedTuple):
     "A part of a tape, to say where it is wrong."
     folder: Path
@@ -105,6 +108,7 @@ class Where(NamedTuple):
         rows = [len(next(iter(tables[name].values()))) for name in (one, other)]
         if rows[0] != rows[1]: raise TapeError(f"{part_path(self.folder, other, self.number)} has {rows[1]} rows; {one} has {rows[0]}, and for each there is one")
 
+# %% ../../nbs/52a_sim.rebuild.ipynb #c014
 class Facts(NamedTuple):
     "What `schema.json` and `agents` say, as far as it is needed here."
     agents: int
@@ -115,7 +119,6 @@ class Facts(NamedTuple):
     kinds: list[int]
     reasons: list[int]
 
-# %% ../../nbs/52a_sim.rebuild.ipynb #c013
 def read_facts(folder: str | Path) -> Facts:
     "Raises `TapeError` for a schema that is not that of these tables."
     schema, path, people = read_json(folder, "schema.json"), Path(folder)/"schema.json", read_table(folder, "agents")
@@ -129,7 +132,7 @@ def read_facts(folder: str | Path) -> Facts:
     Where(Path(folder), 0).rule("agents", people, people["agent"].to_numpy() == 1 + np.arange(len(people)), "agent", "agents are numbered from 1")
     return Facts(len(people), *numbers, *codes)
 
-# %% ../../nbs/52a_sim.rebuild.ipynb #c014
+# %% ../../nbs/52a_sim.rebuild.ipynb #c015
 def check_events(at: Where, t: dict, begins: int, since: int, facts: Facts):
     "Rules of `events` and `l1` in one part, whose first event is number `begins`; the last one before it was at time `since`."
     e, rule = t["events"], lambda *a: at.rule("events", t["events"], *a)
@@ -147,7 +150,7 @@ def check_events(at: Where, t: dict, begins: int, since: int, facts: Facts):
     at.same_length(t, "events", "l1")
     at.rule("l1", t["l1"], (t["l1"]["seq"] == e["seq"]) & (t["l1"]["time_ns"] == e["time_ns"]), "seq time_ns", "the rows of l1 are those of events")
 
-# %% ../../nbs/52a_sim.rebuild.ipynb #c015
+# %% ../../nbs/52a_sim.rebuild.ipynb #c016
 def check_trades(at: Where, t: dict, facts: Facts):
     "Rules of `trades` in one part. That the resting order is its owner's is found when the book is rebuilt."
     e, trades = t["events"], t["trades"]
@@ -162,6 +165,7 @@ def check_trades(at: Where, t: dict, facts: Facts):
     rule(e["side"][i]*(e["price_ticks"][i] - trades["price_ticks"]) >= 0, "price_ticks", "nobody trades beyond the limit of the event")
     at.rule("events", e, np.bincount(i, trades["qty_lots"], n) == e["filled_lots"], "filled_lots", "filled is the sum of the event's trades")
 
+# %% ../../nbs/52a_sim.rebuild.ipynb #c017
 def check_steps(at: Where, t: dict, begins: tuple[int, int, int], facts: Facts):
     "Rules of `steps`, `holdings` and `depth` in one part; `begins`: first timestep, event and trade."
     s, h, d, (step, event, trade) = t["steps"], t["holdings"], t["depth"], begins
@@ -176,7 +180,7 @@ def check_steps(at: Where, t: dict, begins: tuple[int, int, int], facts: Facts):
     new = (np.diff(d["step"], prepend=-1) != 0) | (np.diff(d["side"], prepend=0) != 0)
     at.rule("depth", d, np.where(new, d["level"] == 1, np.diff(d["level"], prepend=0) == 1) & (abs(d["side"]) == 1), "side level", "levels are numbered from 1 on each side of a snapshot")
 
-# %% ../../nbs/52a_sim.rebuild.ipynb #c017
+# %% ../../nbs/52a_sim.rebuild.ipynb #c019
 def check_files(folder: str | Path) -> bool:
     "Is the tape complete? Raises `TapeError` for one without parts, and for files that a complete tape does not count."
     status, parts = read_json(folder, "status.json"), whole_parts(folder)
@@ -187,6 +191,7 @@ def check_files(folder: str | Path) -> bool:
             if path not in {part_path(folder, table, i) for i in range(parts)}: raise TapeError(f"{path} is not counted by status.json, by which the tape is complete with {parts} parts")
     return status["complete"]
 
+# %% ../../nbs/52a_sim.rebuild.ipynb #c020
 def check_totals(folder: str | Path, reached: dict, planned: int, complete: bool):
     "Hold the rows that were read against `status.json`. Raises `TapeError`."
     status = read_json(folder, "status.json")
@@ -194,7 +199,7 @@ def check_totals(folder: str | Path, reached: dict, planned: int, complete: bool
         if status.get(name) != value: raise TapeError(f"{Path(folder)/'status.json'}: {name} is {status.get(name)!r}; the parts go to {value}")
     if complete and reached["steps"] != planned: raise TapeError(f"{Path(folder)/'status.json'}: complete is true with {reached['steps'] + 1} snapshots; {planned} planned timesteps and the opening make {planned + 1}")
 
-# %% ../../nbs/52a_sim.rebuild.ipynb #c019
+# %% ../../nbs/52a_sim.rebuild.ipynb #c022
 EVENT_COLUMNS = ("step", "kind", "order_id", "side", "price_ticks", "qty_lots", "rested_lots", "reason", "agent")
 TRADE_COLUMNS = ("seq", "price_ticks", "qty_lots", "buyer", "seller", "taker_side", "maker_order_id", "maker_rebate_fine", "taker_fee_fine")
 L1_COLUMNS = ("bid_ticks", "bid_lots", "ask_ticks", "ask_lots", "spread_ticks", "mid_ticks")
@@ -227,7 +232,7 @@ class Part:
         rows = list(zip(*(self.depth[name][lo:hi].tolist() for name in ("side", "price_ticks", "lots", "orders"))))
         return {side: [row[1:] for row in rows if row[0] == side] for side in (1, -1)}
 
-# %% ../../nbs/52a_sim.rebuild.ipynb #c020
+# %% ../../nbs/52a_sim.rebuild.ipynb #c023
 COMPARED = {"inventories": "inventory_lots", "cash": "cash_fine", "volumes": "volume_lots", "fills": "fills"}  # name of a count: column of holdings
 
 def compare_part(at: Where, tables: dict, state: State, facts: Facts, counts: dict[str, int], look: Callable[[int, PlainBook], None]):
@@ -245,7 +250,7 @@ def compare_part(at: Where, tables: dict, state: State, facts: Facts, counts: di
     counts["l1"] += len(part.events)
     counts["l1_equal"] += part.l1_equal
 
-# %% ../../nbs/52a_sim.rebuild.ipynb #c021
+# %% ../../nbs/52a_sim.rebuild.ipynb #c024
 def rebuild(
     folder: str | Path,                                                  # a tape
     look: Callable[[int, PlainBook], None] = lambda step, book: None,    # called with the book as rebuilt, at the end of each timestep

@@ -253,12 +253,13 @@ def read_part(folder: str | Path, table: str, number: int) -> pa.Table:
     if not found.schema.equals(arrow_schema(table)): raise TapeError(f"{path} has the columns {', '.join(map(str, found.schema))}; by the schema they are {', '.join(map(str, arrow_schema(table)))}")
     return found
 
+# %% ../../nbs/52_sim.tape.ipynb #c021
 def read_parts(folder: str | Path, *tables: str) -> Iterator[dict[str, dict[str, np.ndarray]]]:
     "Part after part: table to column to values. A null is 0 in a column of whole numbers, and NaN in one of others."
     for number in range(whole_parts(folder)):
         yield {t: {name: column.fill_null(0 if pa.types.is_integer(column.type) else float("nan")).to_numpy() for name, column in zip(SCHEMA[t], read_part(folder, t, number).columns)} for t in tables}
 
-# %% ../../nbs/52_sim.tape.ipynb #c021
+# %% ../../nbs/52_sim.tape.ipynb #c022
 def read_table(folder: str | Path, table: str):
     "A whole table as a pandas frame, as far as it was written. Raises `TapeError`."
     if table not in SCHEMA: raise TapeError(f"no table {table!r}; a tape has {', '.join(SCHEMA)}")
