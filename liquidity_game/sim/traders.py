@@ -58,7 +58,7 @@ def touch(b, side: int) -> int:
 def take_from(w, b, owner: int, side: int, qty: int):
     "An order that takes what there is, within the inventory limit and the price protection; nothing if the other side is empty."
     price, qty = touch(b, side), min(qty, room(w, owner, side))
-    if price > 0 and qty > 0: send_order(w, owner, IOC, side, price + side*w[W.protect], qty, -1)
+    if price > 0 and qty > 0: send_order(w, owner, IOC, side, max(price + side*w[W.protect], 1), qty, -1)
 
 # %% ../../nbs/51b_sim.traders.ipynb #c008
 @inlined

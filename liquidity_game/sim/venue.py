@@ -9,7 +9,7 @@ __all__ = ['INVENTORY_LIMIT', 'CREDIT_LIMIT', 'REASONS', 'TABLE_BYTES', 'row_of'
            'full']
 
 # %% ../../nbs/51a_sim.venue.ipynb #c002
-from ..book.kernels import CANCEL, IOC, LIMIT, POST_ONLY, REDUCE, ROW as TRADE_BYTES, apply_message, find, side_of
+from ..book.kernels import CANCEL, IOC, LIMIT, POST_ONLY, ROW as TRADE_BYTES, apply_message, find, side_of
 from ..book.memory import ASK, BASE, BID, LEVEL, LEVELS, LIVE, NEXT, QTY, above, below, head, ld, ldw, level_node, load64, wide
 from ..compiled import compiled, inlined
 from ..flow.fundamental import FINE, common_move
@@ -103,16 +103,14 @@ def write_event(w, m, filled: int, rested: int, reason: int):
 # %% ../../nbs/51a_sim.venue.ipynb #c010
 @inlined
 def deliver_cancel(w, b, m):
-    "A cancellation, or a reduction, of an order that rests."
+    "A cancellation."
     o = find(b, m[B.order_id])
     if o == 0:
         write_best(w, b, write_event(w, m, 0, 0, 1))  # Reject.UNKNOWN_ID: it has been filled
         return
-    left = ldw(b, 2*o + QTY)
-    m[B.side], m[B.price] = side_of(b, o), head(b, BASE) + ld(b, 2*o + LEVEL)
-    m[B.qty] = left if m[B.kind] == CANCEL else min(m[B.qty], left)
+    m[B.side], m[B.price], m[B.qty] = side_of(b, o), head(b, BASE) + ld(b, 2*o + LEVEL), ldw(b, 2*o + QTY)
     change_resting(w, m[B.agent], m[B.side], m[B.price], -m[B.qty])
-    apply_message(b, m[B.kind], 0, 0, m[B.qty], m[B.order_id], 0, 0, w[W.trades])
+    apply_message(b, CANCEL, 0, 0, 0, m[B.order_id], 0, 0, w[W.trades])
     write_best(w, b, write_event(w, m, 0, 0, 0))
 
 # %% ../../nbs/51a_sim.venue.ipynb #c011
@@ -120,7 +118,7 @@ def deliver_cancel(w, b, m):
 def deliver(w, slot: int) -> int:
     "Message `slot` of the pool reaches the book. Returns 0, or what the book needs first."
     b, m = wide(w[W.book]), longs(row_of(w[W.pool], len(B), slot))
-    if m[B.kind] == CANCEL or m[B.kind] == REDUCE:
+    if m[B.kind] == CANCEL:
         deliver_cancel(w, b, m)
         return 0
     reason = gate(w, m[B.agent], m[B.side], m[B.price], m[B.qty])
