@@ -13,9 +13,8 @@ import tempfile
 from pathlib import Path
 
 from .cli import command, existing, nearest_params, positive, progress_bar, read_params, seed
-from ..types import LiquidityGameError
 
-# %% ../../nbs/80b_app.measure.ipynb #c005
+# %% ../../nbs/80b_app.measure.ipynb #c006
 def seat_policies(
     groups,                     # learned groups of the population
     trained: dict,              # by name: the configuration in which each was trained
@@ -33,7 +32,7 @@ def seat_policies(
         policies[g.name], words[g.name] = seated_policy(g.role, place, trained[g.name], features, None if given else fallback)
     return policies, words
 
-# %% ../../nbs/80b_app.measure.ipynb #c007
+# %% ../../nbs/80b_app.measure.ipynb #c008
 MEASURE = ("It reads the parameter file (section population and others) and a trained policy, and writes into DIR: the tape (a folder of Parquet files for each table, schema.json, status.json), the checks, tables, figures and report.pdf. "
            "cpu_s is the processor time of simulating and recording, without checks and report; compiled code is loaded, or made on the first run, before the clock starts.")
 
@@ -46,7 +45,7 @@ def measure_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--params", type=existing, metavar="FILE", help="parameter file (default: the nearest params.yaml, from the working directory upwards)")
     parser.add_argument("--no-report", action="store_true", help="the tape, findings.json and checks.csv only")
 
-# %% ../../nbs/80b_app.measure.ipynb #c008
+# %% ../../nbs/80b_app.measure.ipynb #c009
 @command("measure", "run a population of frozen agents, record everything, and report on it", measure_arguments, details=MEASURE)
 def measure(args: argparse.Namespace) -> dict:
     "Run, record, check, report."
@@ -76,9 +75,9 @@ def measure(args: argparse.Namespace) -> dict:
         write_json(args.out/"findings.json", findings)
         result = {name: facts[name] for name in ("steps", "events", "trades", "cpu_s")} | {name: findings.get(name, 0) for name in ("unattributed_mid_moves", "crossed_books", "bound_violations", "thinnings")}
         result |= {"agents": population.agents, "policies": {name: x["is"] for name, x in facts["policies"].items()}, "out": str(args.out)}
-        return result | ({} if args.no_report else report(args.out, params, file, findings, table, facts["trades"], args.seed))
+        return result | ({} if args.no_report else report(args.out, params, file, findings, table, args.seed))
 
-# %% ../../nbs/80b_app.measure.ipynb #c009
+# %% ../../nbs/80b_app.measure.ipynb #c010
 def warm_up(population, world, policies: dict, trained: dict):
     "Load or compile what a run needs, in a tiny one that is thrown away."
     from liquidity_game.sim.tape import record
@@ -92,29 +91,25 @@ def remove_report(folder: Path):
         for path in place.glob(pattern): path.unlink()
         if place.is_dir() and not any(place.iterdir()): place.rmdir()
 
-# %% ../../nbs/80b_app.measure.ipynb #c010
+# %% ../../nbs/80b_app.measure.ipynb #c011
 def report_config(params: dict, file):
     "Section `market_report`. Raises `ConfigError`."
     from liquidity_game.config import section
     from liquidity_game.eval.market_report import MarketReportConfig
     return section(MarketReportConfig, params, "market_report", file)
 
-def report(folder: Path, params: dict, file, findings: dict, table, trades: int, number: int) -> dict:
+def report(folder: Path, params: dict, file, findings: dict, table, number: int) -> dict:
     "Name of the document of a tape. Where a run has too little for one: `None`, and why in `no_report` and on the standard error."
-    from liquidity_game.eval.market_report import load_tape, market_sections, write_market_report
-    why, sections = "", []
-    if len(table) < 20: why = f"{len(table)} timesteps are too few for one, it takes 20"
-    elif not trades: why = "nobody traded"
-    else:
-        tape = load_tape(folder)
-        try: sections = market_sections(tape, findings, table, report_config(params, file), params["tape_checks"]["near_ticks"], number)
-        except LiquidityGameError as error: why = str(error)  # few trades, of which something cannot be measured
-    if why:
-        print(f"no report: {why}", file=sys.stderr)
-        return {"report": None, "no_report": why}
-    return {"report": str(write_market_report(folder, sections, "Market report", f"{tape.schema['planned_steps']} timesteps of section population, seed {number}"))}
+    from liquidity_game.eval.market_report import NothingToReport, load_tape, market_sections, write_market_report
+    from liquidity_game.eval.report import show_number
+    tape = load_tape(folder)
+    try: sections = market_sections(tape, findings, table, report_config(params, file), params["tape_checks"]["near_ticks"], number)
+    except NothingToReport as error:
+        print(f"no report: {error}", file=sys.stderr)
+        return {"report": None, "no_report": str(error)}
+    return {"report": str(write_market_report(folder, sections, "Market report", f"{show_number(tape.schema['planned_steps'], 0)} timesteps of section population, seed {number}"))}
 
-# %% ../../nbs/80b_app.measure.ipynb #c012
+# %% ../../nbs/80b_app.measure.ipynb #c013
 def rebuild_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--tape", required=True, type=existing, metavar="DIR", help="folder of a tape: the --out of measure")
 

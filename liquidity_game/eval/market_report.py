@@ -174,7 +174,7 @@ def section_walls(s: Study) -> Section:
     share, ratio = near[first]/total, float(parts[first].max()/max(parts[first].mean(), 1e-12))
     text = [f"Within {s.near} ticks of the mid {n(sum(near.values()), 0)} lots rested on average (all orders of the book, rebuilt from the messages), " + ", ".join(f"{pct(x/total)} of them of group {g}" for g, x in near.items()) + f". {f'Most of it is of group {first}' if share > 0.5 else f'No group holds half of it; the largest part is of group {first}'}, densest {n(peak.get(first, 0), 0)} ticks from the mid, with {n(ratio, 1)} times its mean over {reach} ticks: its quotes {'stand out as a wall' if ratio >= WALL else 'make no wall'} (a wall: {n(WALL, 0)} times the mean)."]
     return Section("Depth walls", text, [("walls", plot_walls(profile, s.around_mid(s.grid()), s.colours), "Left: mean lots by distance from the mid, by the group that they belong to (bids left of 0, offers right). Right: all lots over time; the bar: lots at a price, mean over a pixel.")], {"walls": profile},
-                   {"near_lots": sum(near.values()), "wall_ratio": ratio, "first": first, "first_share": share, **{f"near_share_{g}": x/total for g, x in near.items()}, **{f"wall_at_{g}": x for g, x in peak.items()}})
+                   {"near_lots": sum(near.values()), "wall_ratio": ratio, "wall": ratio >= WALL, "first": first, "first_share": share, **{f"near_share_{g}": x/total for g, x in near.items()}, **{f"wall_at_{g}": x for g, x in peak.items()}})
 
 # %% ../../nbs/74b_eval.market_report.ipynb #c013
 def levels_of(s: Study) -> str:
@@ -287,7 +287,7 @@ def say_thinning(s: Study) -> tuple[str, dict]:
     verdict = "the run is too short to tell the two apart" if few else "thin sides are more frequent when many act at once" if low > 0 else "thin sides are rarer when many act at once" if high < 0 else "the two cannot be told apart"
     return (f"A thinning is a run of timesteps in which many messages arrive and a side of the book is thin. There were {n(f['thinnings'], 0)} in {n(f['clusters'], 0)} timesteps with a cluster: a side was thin in {pct(f['thin_in_clusters'], 2)} of them, and in {pct(f['thin_elsewhere'], 2)} of all others"
             + ("" if few else f", a difference of {n(100*value, 2)} [{n(100*low, 2)}, {n(100*high, 2)}] points") + f": {verdict}. Depth is that within {s.near} ticks, {levels_of(s)}; in {pct(short, 2)} of the snapshots of a side these ended nearer than that, and lots beyond them are not counted.",
-            {"thin_difference": value, "thin_low": low, "thin_high": high, "thin_blocks": blocks, "cut_short": short})
+            {"thin_difference": value, "thin_low": low, "thin_high": high, "thin_blocks": blocks, "thin_few": few, "cut_short": short})
 
 def section_thinning(s: Study, seed: int) -> Section:
     "Thinning and feedback."

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['seat_config', 'role_code', 'View', 'seat_views', 'begin_session', 'see_quotes', 'look', 'quote_side', 'settled',
-           'decide', 'checked_action', 'check_policy', 'policy_digest']
+           'take_lots', 'decide', 'checked_action', 'check_policy', 'policy_digest']
 
 # %% ../../nbs/51c_sim.seats.ipynb #c002
 from collections.abc import Mapping
@@ -131,6 +131,12 @@ def settled(w, b, o, price: int, wanted: int, hold: int) -> int:
     if resting(w, b, o) != 0 and abs(o[O.price]*FINE - wanted) <= hold: return o[O.price]
     return price
 
+@inlined
+def take_lots(w, b, owner: int, agent: int, seat, side: int, lots: int):
+    "The order of a learned taker. One that is kept to its mandate sends no more than is left of it, and nothing while an order is under way."
+    if not longs(agent)[P.overfill]: lots = min(lots, side*seat[S.remaining]) if resting(w, b, longs(slot_at(w, owner, 0))) == 0 else 0
+    take_from(w, b, owner, side, lots, 0)
+
 # %% ../../nbs/51c_sim.seats.ipynb #c012
 @compiled
 def decide(world, owner, action):
@@ -145,7 +151,9 @@ def decide(world, owner, action):
         high = max(settled(w, b, longs(slot_at(w, owner, 1)), high, top, p[P.hold]), low + 1)
         quote_side(w, b, owner, 0, 1, low, buy)
         quote_side(w, b, owner, 1, -1, high, sell)
-    elif abs(action[0]) > SIGNAL: take_from(w, b, owner, 1 if action[0] > 0 else -1, order_lots(agent, action[1]))
+    elif abs(action[0]) > SIGNAL:
+        seat = longs(a[G.record] + longs(a[G.settings])[C.seats] + 8*SEAT*a[G.role])
+        take_lots(w, b, owner, agent, seat, 1 if action[0] > 0 else -1, order_lots(agent, action[1]))
     plan_wake(w, owner)
 
 # %% ../../nbs/51c_sim.seats.ipynb #c013
