@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['WALL', 'TEMPLATE', 'MarketReportConfig', 'NothingToReport', 'Tape', 'load_tape', 'Section', 'n', 'pct', 'told',
-           'Study', 'section_run', 'section_book', 'section_price', 'section_walls', 'levels_of', 'section_pressure',
+           'Study', 'section_run', 'section_book', 'section_price', 'section_walls', 'section_pressure',
            'section_inventories', 'section_participation', 'cost_table', 'section_costs', 'section_flow',
-           'more_often_thin', 'cut_short', 'say_thinning', 'section_thinning', 'market_sections', 'write_pdf',
-           'write_market_report', 'numbers_of']
+           'more_often_thin', 'say_thinning', 'section_thinning', 'market_sections', 'write_pdf', 'write_market_report',
+           'numbers_of']
 
 # %% ../../nbs/74b_eval.market_report.ipynb #c002
 import json
@@ -177,10 +177,6 @@ def section_walls(s: Study) -> Section:
                    {"near_lots": sum(near.values()), "wall_ratio": ratio, "wall": ratio >= WALL, "first": first, "first_share": share, **{f"near_share_{g}": x/total for g, x in near.items()}, **{f"wall_at_{g}": x for g, x in peak.items()}})
 
 # %% ../../nbs/74b_eval.market_report.ipynb #c013
-def levels_of(s: Study) -> str:
-    "From which levels depth near the mid was counted, in words."
-    return f"counted on the {s.tape.schema['levels']} recorded levels of each side"
-
 def section_pressure(s: Study) -> Section:
     "Bids against offers."
     flow, w = signed_volume(s.tape.trades, s.step_ns, s.last), s.cfg.pressure_steps
@@ -188,7 +184,7 @@ def section_pressure(s: Study) -> Section:
     if len(table) < 2: return Section("Bids and offers under pressure", [f"The run is too short: pressure is that of {w} timesteps, and two classes of it are compared."], [], {}, {})
     bought, sold = table.iloc[-1], table.iloc[0]
     thinner, deeper = bought["high"] < sold["low"], bought["low"] > sold["high"]
-    text = [f"Where takers had bought most in {w} timesteps ({n(bought['pressure'], 1)} lots net on average), the imbalance (bids − offers) / (bids + offers) within {s.near} ticks, {levels_of(s)}, was {n(bought['value'], 3)} [{n(bought['low'], 3)}, {n(bought['high'], 3)}]; where they had sold most ({n(-sold['pressure'], 1)} lots), {n(sold['value'], 3)} [{n(sold['low'], 3)}, {n(sold['high'], 3)}]. "
+    text = [f"Where takers had bought most in {w} timesteps ({n(bought['pressure'], 1)} lots net on average), the imbalance (bids − offers) / (bids + offers) within {s.near} ticks was {n(bought['value'], 3)} [{n(bought['low'], 3)}, {n(bought['high'], 3)}]; where they had sold most ({n(-sold['pressure'], 1)} lots), {n(sold['value'], 3)} [{n(sold['low'], 3)}, {n(sold['high'], 3)}]. "
             + ("The intervals do not overlap: the side that is taken from is the thinner one." if thinner else "The intervals do not overlap: the side that is taken from is the deeper one." if deeper else "The intervals overlap: no asymmetry can be told from chance here.")]
     return Section("Bids and offers under pressure", text, [("asymmetry", plot_asymmetry(table, w), f"Imbalance of the book within {s.near} ticks by the net volume of takers before; classes of equal number, bars: {pct(0.95, 0)} intervals that count one observation in {w} timesteps.")], {"asymmetry": table},
                    {"bought": float(bought["value"]), "sold": float(sold["value"]), "differ": bool(thinner or deeper), "thinner": bool(thinner)})
@@ -272,27 +268,21 @@ def more_often_thin(checks: pd.DataFrame, block: int, level: float) -> tuple[flo
     half = error*stats.t.ppf((1 + level)/2, blocks - 1) if blocks > 1 else np.nan
     return inside - outside, inside - outside - half, inside - outside + half, blocks
 
-def cut_short(s: Study) -> float:
-    "Share of the sides of the snapshots whose last recorded level still lies within `near` ticks: there may be more lots than were counted."
-    depth = s.tape.depth.assign(far=np.abs(s.tape.depth["price_ticks"].to_numpy() - pd.Series(s.mid, s.tape.steps["step"]).reindex(s.tape.depth["step"]).to_numpy()))
-    sides = depth.groupby(["step", "side"])["far"].agg(["size", "max"])
-    return float(((sides["size"] >= s.tape.schema["levels"]) & (sides["max"] < s.near)).mean())
-
 # %% ../../nbs/74b_eval.market_report.ipynb #c018
 def say_thinning(s: Study) -> tuple[str, dict]:
     "Thinning in a paragraph, and its numbers."
     f, c = s.findings, s.cfg
     value, low, high, blocks = more_often_thin(s.checks, c.feedback_steps*c.feedback_block, c.level)
-    short, few = cut_short(s), blocks < LEAST_BLOCKS
+    few = blocks < LEAST_BLOCKS
     verdict = "the run is too short to tell the two apart" if few else "thin sides are more frequent when many act at once" if low > 0 else "thin sides are rarer when many act at once" if high < 0 else "the two cannot be told apart"
     return (f"A thinning is a run of timesteps in which many messages arrive and a side of the book is thin. There were {n(f['thinnings'], 0)} in {n(f['clusters'], 0)} timesteps with a cluster: a side was thin in {pct(f['thin_in_clusters'], 2)} of them, and in {pct(f['thin_elsewhere'], 2)} of all others"
-            + ("" if few else f", a difference of {n(100*value, 2)} [{n(100*low, 2)}, {n(100*high, 2)}] points") + f": {verdict}. Depth is that within {s.near} ticks, {levels_of(s)}; in {pct(short, 2)} of the snapshots of a side these ended nearer than that, and lots beyond them are not counted.",
-            {"thin_difference": value, "thin_low": low, "thin_high": high, "thin_blocks": blocks, "thin_few": few, "cut_short": short})
+            + ("" if few else f", a difference of {n(100*value, 2)} [{n(100*low, 2)}, {n(100*high, 2)}] points") + f": {verdict}. Depth is that of all orders within {s.near} ticks of the mid.",
+            {"thin_difference": value, "thin_low": low, "thin_high": high, "thin_blocks": blocks, "thin_few": few})
 
 def section_thinning(s: Study, seed: int) -> Section:
     "Thinning and feedback."
     c, (text, numbers), title = s.cfg, say_thinning(s), "Thinning, and the feedback of depth and volatility"
-    figures = [("thinning", plot_thinning(s.checks, s.near), f"Left: lots within {s.near} ticks (thinner side, {levels_of(s)}) against the messages of the timestep. Right: the same over time; triangles: thinnings.")]
+    figures = [("thinning", plot_thinning(s.checks, s.near), f"Left: lots within {s.near} ticks (thinner side) against the messages of the timestep. Right: the same over time; triangles: thinnings.")]
     try: found = feedback(s.mid[1:], s.checks[["bid_depth", "ask_depth"]].sum(axis=1).to_numpy(), c.feedback_steps, c.feedback_block, c.resamples, random_stream(seed, "feedback"), c.level)
     except LiquidityGameError as error: return Section(title, [text, f"The run does not tell how depth and volatility answer to one another: {error}."], figures, {}, numbers)
     pairs = (("volatility answers to depth", "volatility_to_depth", found.volatility_to_depth), ("depth answers to volatility", "depth_to_volatility", found.depth_to_volatility))
