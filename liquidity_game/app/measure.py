@@ -39,7 +39,7 @@ MEASURE = ("It reads the parameter file (section population and others) and a tr
 def measure_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--steps", type=positive, help="timesteps (default: as in the pipeline)")
     parser.add_argument("--seed", type=seed, default=0, help="of everything random (default 0)")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="tape and report")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="tape and report; those of an earlier run there are replaced")
     parser.add_argument("--policy", type=existing, metavar="FILE", help="policy.json of a trained policy, or its folder (default: the one that the pipeline has trained, else Avellaneda and Stoikov's rule)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a parameter, for example population.levels=5; may be given more than once")
     parser.add_argument("--params", type=existing, metavar="FILE", help="parameter file (default: the nearest params.yaml, from the working directory upwards)")
@@ -114,10 +114,11 @@ def rebuild_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--tape", required=True, type=existing, metavar="DIR", help="folder of a tape: the --out of measure")
 
 @command("rebuild", "rebuild every best price, snapshot, inventory and cash balance of a tape from its events", rebuild_arguments,
-         details="It reads the tape and nothing else, and says how much it rebuilt and how much of it was equal to what is recorded: l1 (best prices, after each event), snapshots of the book, inventories, cash balances, volumes and fills. "
+         details="It reads the tape and nothing else, and says how much it rebuilt and how much of it was equal to what is recorded: l1 (best prices, after each event), snapshots of the book, inventories, cash balances, volumes and fills; `equal` is true where all of it is. "
                  "A tape that contradicts itself (a gap, a trade of somebody else's order, a missing file) is bad input: one sentence names the file, the row and the rule.")
 def rebuild(args: argparse.Namespace) -> dict:
     "Counts of what was rebuilt and what was equal."
     from liquidity_game.sim.rebuild import rebuild
     from liquidity_game.sim.tape import read_json
-    return rebuild(args.tape) | {"complete": read_json(args.tape, "status.json")["complete"]}
+    counts = rebuild(args.tape)
+    return counts | {"equal": all(counts[name] == counts[f"{name}_equal"] for name in counts if f"{name}_equal" in counts), "complete": read_json(args.tape, "status.json")["complete"]}

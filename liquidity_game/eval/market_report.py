@@ -183,9 +183,9 @@ def section_pressure(s: Study) -> Section:
     table = asymmetry(s.checks, flow, w, s.cfg.pressure_classes)
     if len(table) < 2: return Section("Bids and offers under pressure", [f"The run is too short: pressure is that of {w} timesteps, and two classes of it are compared."], [], {}, {})
     bought, sold = table.iloc[-1], table.iloc[0]
-    thinner, deeper = bought["high"] < sold["low"], bought["low"] > sold["high"]
+    deeper, thinner = bought["high"] < sold["low"], bought["low"] > sold["high"]  # of the side that is taken from: buyers take from offers
     text = [f"Where takers had bought most in {w} timesteps ({n(bought['pressure'], 1)} lots net on average), the imbalance (bids − offers) / (bids + offers) within {s.near} ticks was {n(bought['value'], 3)} [{n(bought['low'], 3)}, {n(bought['high'], 3)}]; where they had sold most ({n(-sold['pressure'], 1)} lots), {n(sold['value'], 3)} [{n(sold['low'], 3)}, {n(sold['high'], 3)}]. "
-            + ("The intervals do not overlap: the side that is taken from is the thinner one." if thinner else "The intervals do not overlap: the side that is taken from is the deeper one." if deeper else "The intervals overlap: no asymmetry can be told from chance here.")]
+            + ("The intervals do not overlap: the side that is taken from is the thinner one." if thinner else "The intervals do not overlap: the side that is taken from is the deeper one; depth is counted around the mid as it is then, and where the price went with the takers, orders of the side ahead came within range." if deeper else "The intervals overlap: no asymmetry can be told from chance here.")]
     return Section("Bids and offers under pressure", text, [("asymmetry", plot_asymmetry(table, w), f"Imbalance of the book within {s.near} ticks by the net volume of takers before; classes of equal number, bars: {pct(0.95, 0)} intervals that count one observation in {w} timesteps.")], {"asymmetry": table},
                    {"bought": float(bought["value"]), "sold": float(sold["value"]), "differ": bool(thinner or deeper), "thinner": bool(thinner)})
 
