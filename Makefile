@@ -19,7 +19,7 @@ endif
 .PHONY: help setup repro test check smoke docs lab hooks export lock
 
 help: ## this list
-	@echo "usage: make TARGET [VENV=folder] [PYTHON=python3] [TORCH=cpu|cuda]"
+	@echo "usage: make TARGET [VENV=folder] [PYTHON=python3] [TORCH=cpu|cuda] [STUDIES=default|full]"
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | awk -F '\t' '{printf "  %-8s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## the installation alone: the pinned requirements in a virtual environment
@@ -34,8 +34,9 @@ $(STAMP): requirements.txt requirements.in pyproject.toml scripts/install_torch.
 	$(UV) --no-deps --no-build-isolation -e .
 	@rm -f $(VENV)/.installed-* && touch $@
 
-repro: setup ## the paper from the bare clone: data, training, evaluation, report, PDF
+repro: setup ## the paper from the bare clone: data, training, evaluation, report, PDF; STUDIES=full: studies with ten seeds
 	@git rev-parse --git-dir >/dev/null 2>&1 || $(BIN)/dvc config --local core.no_scm true
+	@test -z "$(STUDIES)" || $(BIN)/python scripts/studies.py "$(STUDIES)"
 	@test -t 2 || export TQDM_DISABLE=1; $(BIN)/dvc repro
 	@echo "The paper is $(CURDIR)/paper/paper.pdf"
 

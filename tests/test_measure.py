@@ -80,7 +80,6 @@ def stranger(folder: Path) -> dict[str, list[int]]:
                 for agent, lots, gained in ((t["buyer"], t["qty_lots"], -money), (t["seller"], -t["qty_lots"], money), (maker, 0, t["maker_rebate_fine"]), (taker, 0, -t["taker_fee_fine"])):
                     inventory[agent], cash[agent] = inventory.get(agent, 0) + lots, cash.get(agent, 0) + gained
             if e["kind"] == kinds["CANCEL"]: del orders[e["order_id"]]
-            elif e["kind"] == kinds["REDUCE"]: orders[e["order_id"]][2] -= e["qty_lots"]
             elif e["rested_lots"]: orders[e["order_id"]] = [e["side"], e["price_ticks"], e["rested_lots"]]
         compare(step)
     return found
@@ -92,7 +91,7 @@ def test_a_stranger_rebuilds_the_tape(tape):
     done = subprocess.run([sys.executable, "-c", "import sys; from liquidity_game.app.cli import main; sys.exit(main(sys.argv[1:]))", "rebuild", "--tape", str(out), "--json"], capture_output=True, text=True)
     counts = json.loads(done.stdout.splitlines()[-1])
     assert done.returncode == 0 and counts["snapshots"] == 201
-    for name in ("snapshots", "inventories", "cash"): assert counts[name] == counts[f"{name}_equal"]
+    for name in ("l1", "snapshots", "inventories", "cash", "volumes", "fills"): assert counts[name] == counts[f"{name}_equal"]
 
 
 def test_same_seed_same_bytes(tape, root, tmp_path):
@@ -120,10 +119,31 @@ def test_killed_half_way(root, tmp_path):
 
     from liquidity_game.sim.rebuild import rebuild
     from liquidity_game.sim.tape import read_table
+    (out/"depth"/f"part-{status['parts']:05d}.parquet").touch()  # whatever the killed run had begun is no part of the tape
     assert len(read_table(out, "events")) == status["events"] and len(read_table(out, "trades")) == status["trades"]
     counts = rebuild(out)
     assert counts["snapshots"] == status["steps"] + 1
-    for name in ("snapshots", "inventories", "cash"): assert counts[name] == counts[f"{name}_equal"]
+    for name in ("l1", "snapshots", "inventories", "cash", "volumes", "fills"): assert counts[name] == counts[f"{name}_equal"]
+
+
+def test_one_run_to_a_folder(root, tmp_path):
+    "While a run writes, another is refused in one sentence and touches nothing; after it was killed, its folder is free again."
+    out = tmp_path/"run"
+    first = subprocess.Popen(measure(root, out, "--steps", 2_000_000, "--no-report", "--set", "population.rows_per_part=4000"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=root)
+    try:
+        deadline = time.monotonic() + 240
+        while not ((out/"status.json").exists() and status_of(out)["parts"] >= 1):
+            assert time.monotonic() < deadline and first.poll() is None
+            time.sleep(0.02)
+        second = subprocess.run(measure(root, out, "--steps", 5, "--no-report"), capture_output=True, text=True, cwd=root)
+        assert second.returncode == 2 and second.stderr.count("\n") == 1 and "another run is writing there" in second.stderr
+        assert json.loads((out/"schema.json").read_text())["planned_steps"] == 2_000_000 and first.poll() is None
+    finally:
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+    third = subprocess.run(measure(root, out, "--steps", 5, "--no-report"), capture_output=True, text=True, cwd=root)
+    assert third.returncode == 0, third.stderr
+    assert status_of(out)["complete"] and sorted(path.name for path in (out/"events").iterdir()) == ["part-00000.parquet"] and not (out/".lock").exists()
 
 
 class Wild:
@@ -156,7 +176,7 @@ def test_any_population_keeps_the_rules(trial, root, tmp_path):
     cfg, world = population_config(params)
     record(cfg, world, {g.name: Wild() for g in cfg.learned}, {g.name: seat_config(params, g) for g in cfg.learned}, trial, count(20, 200), tmp_path)
     counts, (findings, _) = rebuild(tmp_path), check_tape(tmp_path, section(ChecksConfig, params, "tape_checks"))
-    for name in ("snapshots", "inventories", "cash"): assert counts[name] == counts[f"{name}_equal"] > 0
+    for name in ("l1", "snapshots", "inventories", "cash", "volumes", "fills"): assert counts[name] == counts[f"{name}_equal"] > 0
     assert findings["unattributed_mid_moves"] == findings["crossed_books"] == findings["bound_violations"] == 0
     events, trades = read_table(tmp_path, "events"), read_table(tmp_path, "trades")
     accepted = events.loc[events["reason"].isin([0, 8]), ["kind", "side", "price_ticks", "qty_lots", "order_id", "agent"]]

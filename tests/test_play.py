@@ -3,6 +3,7 @@ import contextlib
 import io
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -106,6 +107,14 @@ def test_bad_input_is_one_sentence(arguments, told):
     assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1 and told in done.stderr
 
 
+def own_terminal():
+    "In the child: the terminal is its own, and Ctrl-C means what it means there, whoever started the tests in the background."
+    import fcntl
+    import termios
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a terminal of Unix")
 @pytest.mark.parametrize("last", [b"\x04", b"\x03"])
 def test_at_a_terminal(last):
@@ -113,12 +122,13 @@ def test_at_a_terminal(last):
     import pty
     ours, theirs = pty.openpty()
     process = subprocess.Popen([COMMAND, "play", "--seed", "7", "--params", str(ROOT/"params.yaml")], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-                               preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0))
+                               preexec_fn=own_terminal)
     os.close(theirs)
     seen, waiting = b"", [(b"order> ", b"3\n"), (b"Round 2", b""), (b"order> ", last)]
     try:
         at, until = 0, time.monotonic() + 300
         while time.monotonic() < until:
+            if not select.select([ours], [], [], 1)[0]: continue
             try: part = os.read(ours, 4096)
             except OSError: break  # the other end is closed
             if not part: break

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['ARRIVAL', 'STEP_END', 'WAKE', 'KIND_BITS', 'SIZE', 'CAPACITY', 'SEQUENCE', 'FIRST', 'ENTRY', 'EXPONENTIAL',
            'JITTERED', 'new_heap', 'earlier', 'place', 'move', 'push', 'pop', 'first', 'plan', 'take', 'grown',
-           'wait_ns', 'within_ns']
+           'wait_ns']
 
 # %% ../../nbs/50_sim.clock.ipynb #c002
 import numpy as np
 
 from ..compiled import compiled, inlined
 from ..flow.noise import longs
-from ..flow.regimes import bits, mix64, uniform
+from ..flow.regimes import uniform
 from ..types import LiquidityGameError
 
 # %% ../../nbs/50_sim.clock.ipynb #c005
@@ -119,8 +119,3 @@ def wait_ns(draw: int, law: int, mean_ns: float, jitter: float) -> int:
     u = uniform(draw)
     wait = -np.log(u)*mean_ns if law == EXPONENTIAL else mean_ns*(1.0 + jitter*(2.0*u - 1.0))
     return max(np.int64(wait), 1)
-
-@inlined
-def within_ns(draw: int, low: int, high: int) -> int:
-    "A whole number of nanoseconds from low to high, both included."
-    return low + ((bits(draw, 0, 32)*(high - low + 1)) >> 32)

@@ -95,7 +95,7 @@ class MomentumGroup(Group):
 
 @dataclass(frozen=True)
 class LearnedGroup(Group):
-    "Frozen policies; limits and sizes are those they were trained with."
+    "Frozen policies; limits and sizes are those they were trained with, see `sim.seats`."
     role: Literal["maker", "taker"]
     configuration: str                 # that it was trained in
     wake_steps: float
@@ -156,6 +156,7 @@ def check_world(world: MarketConfig):
                         (world.market.mid == "book", f"market.mid is {world.market.mid!r}; here it is that of the book"),
                         (world.replay.source == "synthetic", f"replay.source is {world.replay.source!r}; agents make this flow"),
                         (world.flow.hawkes is None and world.flow.sign_run_exponent is None, "flow.hawkes or flow.sign_run_exponent is set; persons who do not know of one another send this flow"),
+                        (world.flow.market_reach_ticks is None, f"flow.market_reach_ticks is {world.flow.market_reach_ticks}; here population.protect_ticks says how far an order that takes may go"),
                         (world.fundamental.permanent_impact_ticks == 0 and world.fundamental.mispricing_ticks == 0, "fundamental.permanent_impact_ticks or mispricing_ticks is set; this value is a random walk by itself")):
         if not holds: raise ConfigError(f"population: {text}")
 
@@ -199,10 +200,10 @@ def agent_row(
     world: MarketConfig,
     step_ns: int,
 ) -> np.ndarray:  # (len(G),) int64
-    "Settings of an agent, without what is its own."
+    "Settings of an agent, without what is its own. `wake`: mean nanoseconds between two wakes; of a noise trader, times its group's messages a step."
     row, kind = np.zeros(len(G), np.int64), KIND_OF[type(group)]
     own = getattr(world, group.role) if kind == LEARNED else group
-    mean = group.count*step_ns/group.flow_scale if kind == NOISE else group.wake_steps*step_ns
+    mean = group.count*step_ns if kind == NOISE else group.wake_steps*step_ns
     whole = dict(kind=kind, law=EXPONENTIAL if kind in (NOISE, MOMENTUM) else JITTERED, slots=SLOTS_OF[kind](group), inventory_limit=own.inventory_limit_lots, cash_floor=-round(group.credit*FINE))
     real = dict(wake=mean, jitter=getattr(group, "jitter", 0.0))
     if kind == MAKER:
@@ -215,12 +216,12 @@ def agent_row(
     for name, value in real.items(): row.view(np.float64)[getattr(G, name)] = value
     return row
 
-# %% ../../nbs/51_sim.population.ipynb #c017
+# %% ../../nbs/51_sim.population.ipynb #c019
 def roster(cfg: PopulationConfig) -> list[tuple[int, Group, int]]:
     "Owner number from 1, group, and number within the group, of every agent."
     return [(owner, group, i) for owner, (group, i) in enumerate(((g, i) for g in cfg.groups for i in range(g.count)), 1)]
 
-# %% ../../nbs/51_sim.population.ipynb #c018
+# %% ../../nbs/51_sim.population.ipynb #c020
 class Memory:
     "The blocks of one run, and their addresses in the block `world`."
     def __init__(self, cfg: PopulationConfig, world: MarketConfig, seed: int, steps: int):
@@ -247,13 +248,13 @@ class Memory:
         row, states = agent_row(group, self.market, self.cfg.step_ns), self.market.regimes.states
         row[G.stream], row[G.group] = self._draw(group.name, i), self.cfg.groups.index(group)
         low, high = (round(1000*x) for x in group.latency_us)
-        row[G.latency_ns] = low + ((int(bits(mix64(self._draw("latency", group.name, i)), 0, 32))*(high - low + 1)) >> 32)
+        row[G.latency_ns] = max(1, low + ((int(bits(mix64(self._draw("latency", group.name, i)), 0, 32))*(high - low + 1)) >> 32))
         if isinstance(group, NoiseGroup):
             if group.name not in self.tables: self.tables[group.name] = person_tables(self.market.flow, group, states, self.market.fundamental)
             row[G.table] = self.tables[group.name].ctypes.data
         self.agents[owner] = row
 
-# %% ../../nbs/51_sim.population.ipynb #c019
+# %% ../../nbs/51_sim.population.ipynb #c021
 def make_buffers(memory: Memory, rows: int):
     "Room for the rows of a part of the tape."
     cfg, n = memory.cfg, memory.n

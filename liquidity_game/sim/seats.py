@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['seat_config', 'role_code', 'View', 'seat_views', 'begin_session', 'see_quotes', 'look', 'quote_side', 'settled',
-           'decide', 'checked_action', 'check_policy', 'policy_digest']
+           'take_lots', 'decide', 'checked_action', 'check_policy', 'policy_digest']
 
 # %% ../../nbs/51c_sim.seats.ipynb #c002
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from ..book.kernels import LIMIT, REDUCE, find
+from ..book.kernels import LIMIT, find
 from ..book.memory import wide
 from ..compiled import compiled, inlined
 from ..flow.fundamental import FINE
@@ -25,7 +25,7 @@ from ..market.senses import N_MARKET, mean_move, observe_asset, observe_market, 
 from ..market.settings import Compiled, MarketConfig, scenario
 from .population import G, LearnedGroup, Memory, O, W, roster
 from .traders import draw_of, inventory_of, plan_wake, take_from
-from .venue import TABLE_BYTES, account_at, agent_at, cancel, resting, send, send_order, slot_at
+from .venue import TABLE_BYTES, account_at, agent_at, cancel, resting, send_order, slot_at
 from ..types import BadAction, ConfigError, Policy
 
 # %% ../../nbs/51c_sim.seats.ipynb #c005
@@ -55,10 +55,11 @@ def seat_views(
     memory: Memory,
     configs: Mapping[str, MarketConfig],  # by name of the group: where its policy was trained
 ) -> dict[int, View]:                     # by owner number
-    "Give every learned agent its view."
+    "Give every learned agent its view, and the inventory limit with which it was trained."
     views = {}
     for owner, group, _ in roster(memory.cfg):
         if not isinstance(group, LearnedGroup): continue
+        memory.agents[owner, G.inventory_limit] = getattr(configs[group.name], group.role).inventory_limit_lots
         view = views[owner] = View(configs[group.name], role_code(group))
         memory.agents[owner, [G.record, G.settings, G.obs, G.role]] = view.record.ctypes.data, view.compiled.block.ctypes.data, view.obs.ctypes.data, view.role
     return views
@@ -116,14 +117,11 @@ def look(w, owner: int):
 
 # %% ../../nbs/51c_sim.seats.ipynb #c011
 @inlined
-def quote_side(w, b, owner: int, slot: int, side: int, price: int, lots: int, limit: int):
-    "One quote of a learned maker; `limit`: lots that the inventory limit leaves."
+def quote_side(w, b, owner: int, slot: int, side: int, price: int, lots: int):
+    "One quote of a learned maker."
     o = longs(slot_at(w, owner, slot))
-    left = resting(w, b, o)
-    if left != 0:
-        if o[O.price] == price and lots > 0:
-            if left > limit and limit > 0: send(w, owner, REDUCE, 0, 0, left - limit, o[O.order_id])
-            return
+    if resting(w, b, o) != 0:
+        if o[O.price] == price and lots > 0: return
         cancel(w, owner, o)
     if lots > 0: send_order(w, owner, LIMIT, side, price, lots, slot)
 
@@ -132,6 +130,12 @@ def settled(w, b, o, price: int, wanted: int, hold: int) -> int:
     "Price of the quote in a slot if it is near enough to the wanted one (fine units), else the new price."
     if resting(w, b, o) != 0 and abs(o[O.price]*FINE - wanted) <= hold: return o[O.price]
     return price
+
+@inlined
+def take_lots(w, b, owner: int, agent: int, seat, side: int, lots: int):
+    "The order of a learned taker. One that is kept to its mandate sends no more than is left of it, and nothing while an order is under way."
+    if not longs(agent)[P.overfill]: lots = min(lots, side*seat[S.remaining]) if resting(w, b, longs(slot_at(w, owner, 0))) == 0 else 0
+    take_from(w, b, owner, side, lots, 0)
 
 # %% ../../nbs/51c_sim.seats.ipynb #c012
 @compiled
@@ -145,9 +149,11 @@ def decide(world, owner, action):
         low, buy, high, sell, bottom, top = maker_quotes(agent, action[0], action[1], action[2], w[W.mid], held)
         low = settled(w, b, longs(slot_at(w, owner, 0)), low, bottom, p[P.hold])
         high = max(settled(w, b, longs(slot_at(w, owner, 1)), high, top, p[P.hold]), low + 1)
-        quote_side(w, b, owner, 0, 1, low, buy, p[P.inventory_limit] - held)
-        quote_side(w, b, owner, 1, -1, high, sell, p[P.inventory_limit] + held)
-    elif abs(action[0]) > SIGNAL: take_from(w, b, owner, 1 if action[0] > 0 else -1, order_lots(agent, action[1]))
+        quote_side(w, b, owner, 0, 1, low, buy)
+        quote_side(w, b, owner, 1, -1, high, sell)
+    elif abs(action[0]) > SIGNAL:
+        seat = longs(a[G.record] + longs(a[G.settings])[C.seats] + 8*SEAT*a[G.role])
+        take_lots(w, b, owner, agent, seat, 1 if action[0] > 0 else -1, order_lots(agent, action[1]))
     plan_wake(w, owner)
 
 # %% ../../nbs/51c_sim.seats.ipynb #c013
@@ -166,17 +172,19 @@ def check_policy(policy, group: LearnedGroup):
 
 # %% ../../nbs/51c_sim.seats.ipynb #c014
 def policy_digest(policy) -> str:
-    "A hash of all that a policy is made of: its class, and every array and number it holds, however deep."
+    """A hash of a policy: of the names of its class and attributes and of all arrays, tensors, numbers and texts in them, through lists, mappings and objects of any depth.
+    Of what is none of these (functions, generators of random numbers) only the type counts; an object that is met twice is hashed once."""
     digest, seen = sha256(), set()
     def add(value):
-        if isinstance(value, np.ndarray): digest.update(str((value.dtype, value.shape)).encode() + np.ascontiguousarray(value).tobytes())
-        elif isinstance(value, (list, tuple)): [add(v) for v in value]
-        elif isinstance(value, Mapping): [add((str(k), value[k])) for k in value]
-        elif hasattr(value, "__dict__") and not isinstance(value, type):
-            if id(value) in seen: return
+        if hasattr(value, "detach"): value = np.asarray(value.detach().cpu())  # a tensor
+        digest.update(f"{type(value).__name__}:".encode())
+        if isinstance(value, (np.ndarray, np.generic)): digest.update(str((value.dtype, value.shape)).encode() + value.tobytes())
+        elif isinstance(value, (bool, int, float, str, bytes)): digest.update(f"{len(repr(value))}:{value!r}".encode())
+        elif isinstance(value, (list, tuple, Mapping)):
+            digest.update(f"{len(value)}:".encode())
+            for inner in value.items() if isinstance(value, Mapping) else value: add(inner)
+        elif hasattr(value, "__dict__") and not isinstance(value, type) and id(value) not in seen:
             seen.add(id(value))
-            digest.update(type(value).__name__.encode())
-            add({k: v for k, v in vars(value).items() if isinstance(v, (np.ndarray, int, float, str, bool, list, tuple, Mapping)) or hasattr(v, "__dict__")})
-        elif isinstance(value, (int, float, str, bool, np.number)): digest.update(repr(value).encode())
+            add(vars(value))
     add(policy)
     return digest.hexdigest()

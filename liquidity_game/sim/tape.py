@@ -5,14 +5,16 @@
 # %% auto #0
 __all__ = ['ABOUT', 'EVENTS', 'L1', 'TRADES', 'LEVELS', 'HOLDINGS', 'STEPS', 'AGENTS', 'SCHEMA', 'STREAMED', 'REBUILD',
            'TapeError', 'arrow_schema', 'describe', 'to_arrow', 'event_tables', 'trade_table', 'part_tables',
-           'agent_table', 'put', 'put_json', 'TapeWriter', 'record', 'read_json', 'whole_parts', 'read_part',
-           'read_parts', 'read_table']
+           'agent_table', 'put', 'put_json', 'part_path', 'put_parts', 'folder_lock', 'TapeWriter', 'record',
+           'read_json', 'whole_parts', 'read_part', 'read_parts', 'read_table']
 
 # %% ../../nbs/52_sim.tape.ipynb #c002
+import fcntl
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +47,8 @@ ABOUT = {
 EVENTS = {
     "seq": ("int64", "count", "number of the event, from 0, without gaps"), "time_ns": ("int64", "ns", "when it was processed, since the opening; never falls"), "sent_ns": ("int64", "ns", "when its agent sent it"),
     "step": ("int32", "timestep", "the first timestep whose end is not before the event: the snapshot of this step contains it"), "kind": ("int8", "code", "what the message asks for, see kinds"), "agent": ("int32", "id", "who sent it"),
-    "order_id": ("int64", "id", "the order that it enters, cancels or reduces; ids are never used twice"), "side": ("int8", "+1 or -1", "+1 buys, -1 sells; of a cancellation: side of the order, 0 if there was none"),
-    "price_ticks": ("int32", "ticks", "limit price; of a cancellation or reduction: price of the order"), "qty_lots": ("int32", "lots", "lots asked for; of a cancellation: lots that rested; of a reduction: lots taken off"),
+    "order_id": ("int64", "id", "the order that it enters or cancels; ids are never used twice"), "side": ("int8", "+1 or -1", "+1 buys, -1 sells; of a cancellation: side of the order, 0 if there was none"),
+    "price_ticks": ("int32", "ticks", "limit price; of a cancellation: price of the order, 0 if there was none"), "qty_lots": ("int32", "lots", "lots asked for; of a cancellation: lots that rested, 0 if there was none"),
     "filled_lots": ("int32", "lots", "lots traded at once, the sum of its trades"), "rested_lots": ("int32", "lots", "lots that rest in the book because of it"), "reason": ("int16", "code", "0 if accepted, else why it was refused, see reasons; a refused message changes nothing, but see SELF_TRADE")}
 
 # %% ../../nbs/52_sim.tape.ipynb #c006
@@ -81,19 +83,19 @@ def arrow_schema(table: str) -> pa.Schema:
 REBUILD = [
     "Start with an empty book, and inventory and cash 0 for every agent. Take the rows of events by seq; rows with reason other than 0 and other than SELF_TRADE change nothing.",
     "First, for each trade with the event's seq: take qty_lots off the resting order maker_order_id, which is gone when nothing is left. The buyer's inventory rises by qty_lots and its cash falls by price_ticks * qty_lots * fine_per_tick_lot; the seller's the other way round. The owner of the resting order (the seller if taker_side is +1, else the buyer) receives maker_rebate_fine, the other pays taker_fee_fine.",
-    "Then, if rested_lots is above 0, an order order_id with so many lots rests at side and price_ticks, behind all that rest at that price. CANCEL takes order_id out. REDUCE takes qty_lots off it.",
+    "Then, if rested_lots is above 0, an order order_id with so many lots rests at side and price_ticks, behind all that rest at that price. CANCEL takes order_id out.",
     "The snapshot of timestep k contains all events with step <= k. Its levels are the sums over the orders at a price, best price first.",
     "SELF_TRADE: the order traded until it met one of its own owner; what was left of it is dropped."]
 
 def describe(memory: Memory, digests: Mapping[str, str], seated: Mapping[str, str], steps: int, seed: int) -> dict:
     "The contents of `schema.json`."
     cfg, market = memory.cfg, memory.market.market
-    return {"about": "The tape of a simulated market: every message, trade and best price, and snapshots of the book and of all agents at the end of each timestep. Each table is a folder of Parquet files; status.json says how many parts are whole.",
+    return {"about": "The tape of a simulated market: every message, trade and best price, and snapshots of the book and of all agents at the end of each timestep. Each table is a folder of Parquet files part-00000, part-00001, ...; those with a number below `parts` of status.json belong to the tape. Any other file there, or a name that begins with a dot, is what a killed run left, and is not part of it.",
             "format": 1, "units": {"ns": "nanoseconds of simulated time since the opening", "ticks": "smallest step of a price", "lots": "smallest quantity", "fine units": "money: a millionth of a tick times a lot", "timestep": f"{cfg.step_ns} ns; timestep k ends at k times that"},
             "fine_per_tick_lot": FINE, "step_ns": cfg.step_ns, "planned_steps": steps, "seed": seed, "levels": cfg.levels, "matching": market.rule,
             "ties": "Of things at the same nanosecond, messages are processed first, then the snapshot is taken, then agents act; of the same kind, in the order in which they were planned.",
             "tariffs": {"maker_rebate": tariff(market.maker_rebate), "taker_fee": tariff(market.taker_fee), "unit": "millionths of price times quantity"},
-            "kinds": {str(int(k)): k.name for k in (Kind.LIMIT, Kind.CANCEL, Kind.IOC, Kind.POST_ONLY, Kind.REDUCE)}, "reasons": {"0": "ACCEPTED", **{str(int(r)): r.name for r in Reject}, **{str(k): v for k, v in REASONS.items()}},
+            "kinds": {str(int(k)): k.name for k in (Kind.LIMIT, Kind.CANCEL, Kind.IOC, Kind.POST_ONLY)}, "reasons": {"0": "ACCEPTED", **{str(int(r)): r.name for r in Reject}, **{str(k): v for k, v in REASONS.items()}},
             "regimes": {str(i): state.name for i, state in enumerate(memory.market.regimes.states)}, "policies": {name: {"is": seated.get(name, ""), "sha256": digest} for name, digest in digests.items()},
             "rebuild": REBUILD, "tables": {table: {"about": ABOUT[table], "columns": {name: {"type": kind, "unit": unit, "meaning": text} for name, (kind, unit, text) in SCHEMA[table].items()}} for table in SCHEMA}}
 
@@ -137,15 +139,41 @@ def agent_table(memory: Memory) -> pa.Table:
                                    kind=[KINDS[rows[o, G.kind]] for o, _, _ in people], latency_ns=rows[1:, G.latency_ns], inventory_limit_lots=rows[1:, G.inventory_limit], cash_floor_fine=rows[1:, G.cash_floor]))
 
 # %% ../../nbs/52_sim.tape.ipynb #c013
-def put(path: Path, write: Callable[[Path], None]):
-    "A file that is there whole or not at all."
-    part = path.with_name(f".{path.name}.tmp")  # readers of a folder pass over such names
-    write(part)
-    os.replace(part, path)
+def put(files: Mapping[Path, Callable[[Path], None]]):
+    "Files that are there whole or not at all; none has its name before all are whole."
+    hidden = {path: path.with_name(f".{path.name}.tmp") for path in files}  # readers of a folder pass over such names
+    for path, write in files.items(): write(hidden[path])
+    for path in files: os.replace(hidden[path], path)
 
-def put_json(path: Path, value: dict): put(path, lambda p: p.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"))
+def put_json(path: Path, value: dict): put({path: lambda p: p.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")})
 
-# %% ../../nbs/52_sim.tape.ipynb #c014
+def part_path(folder: str | Path, table: str, number: int) -> Path: return Path(folder)/table/f"part-{number:05d}.parquet"
+
+def put_parts(folder: Path, number: int, tables: Mapping[str, pa.Table]):
+    "A part of some tables."
+    def writer(rows): return lambda p: pq.write_table(rows, p, compression="snappy", use_dictionary=False, row_group_size=1 << 20)
+    put({part_path(folder, table, number): writer(rows) for table, rows in tables.items()})
+
+# %% ../../nbs/52_sim.tape.ipynb #c015
+@contextmanager
+def folder_lock(folder: str | Path):
+    "Keep other runs out of a folder while the block runs. Raises `TapeError` if one is in it."
+    path = Path(folder)/".lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise TapeError(f"{folder}: another run is writing there; each run needs a folder of its own") from None
+        if path.exists() and os.path.samestat(os.fstat(handle), path.stat()): break
+        os.close(handle)  # the run before has just ended, and has removed this file
+    try: yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+# %% ../../nbs/52_sim.tape.ipynb #c016
 class TapeWriter:
     "Parts of a tape, one after the other. What an earlier tape left in the folder is removed first."
     def __init__(self, folder: str | Path):
@@ -158,15 +186,12 @@ class TapeWriter:
 
     def begin(self, description: dict, agents: pa.Table):
         put_json(self.folder/"schema.json", description)
-        self.write("agents", agents)
+        put_parts(self.folder, 0, {"agents": agents})
         self.status(False)
-
-    def write(self, table: str, rows: pa.Table):
-        put(self.folder/table/f"part-{self.parts:05d}.parquet", lambda p: pq.write_table(rows, p, compression="snappy", use_dictionary=False, row_group_size=1 << 20))
 
     def append(self, tables: Mapping[str, pa.Table]):
         "One part of every table."
-        for table in STREAMED: self.write(table, tables[table])
+        put_parts(self.folder, self.parts, {table: tables[table] for table in STREAMED})
         self.parts += 1
         for name in ("events", "trades"): self.totals[name] += len(tables[name])
         if len(tables["steps"]): self.totals["steps"] = tables["steps"]["step"][-1].as_py()
@@ -176,7 +201,7 @@ class TapeWriter:
         "`steps`: the last timestep whose end was written, -1 before the opening's."
         put_json(self.folder/"status.json", {"complete": complete, "parts": self.parts, **self.totals})
 
-# %% ../../nbs/52_sim.tape.ipynb #c016
+# %% ../../nbs/52_sim.tape.ipynb #c018
 def record(
     cfg: PopulationConfig,
     world: MarketConfig,
@@ -187,20 +212,22 @@ def record(
     folder: str | Path,
     seated: Mapping[str, str] = {},       # what each policy is, in words
     progress: Callable[[int, int], None] = lambda done, total: None,  # timesteps
+    locked: bool = False,                 # the caller holds `folder_lock`
 ) -> dict:
-    "Run a population and write its tape. Raises `TapeError` if a policy's weights are not what they were before."
-    start, writer = time.process_time(), TapeWriter(folder)
-    run = Run(cfg, world, policies, trained, seed, steps)
-    writer.begin(describe(run.memory, run.digests, seated, steps, seed), agent_table(run.memory))
-    for _ in run.parts():
-        writer.append(part_tables(run))
-        progress(max(0, writer.totals["steps"]), steps)
-    if run.digest() != run.digests: raise TapeError("a policy's weights are not what they were before the run; frozen policies do not learn")
-    writer.status(True)
+    "Run a population and write its tape. Raises `TapeError` if another run is writing there, or if a policy's weights are not what they were before."
+    start, run = time.process_time(), Run(cfg, world, policies, trained, seed, steps)
+    with nullcontext() if locked else folder_lock(folder):
+        writer = TapeWriter(folder)
+        writer.begin(describe(run.memory, run.digests, seated, steps, seed), agent_table(run.memory))
+        for _ in run.parts():
+            writer.append(part_tables(run))
+            progress(max(0, writer.totals["steps"]), steps)
+        if run.digest() != run.digests: raise TapeError("a policy's weights are not what they were before the run; frozen policies do not learn")
+        writer.status(True)
     return {"steps": writer.totals["steps"], "events": writer.totals["events"], "trades": writer.totals["trades"], "cpu_s": time.process_time() - start, "decisions": run.decisions,
             "policies": {name: {"is": seated.get(name, ""), "sha256": run.digests[name]} for name in run.digests}}
 
-# %% ../../nbs/52_sim.tape.ipynb #c018
+# %% ../../nbs/52_sim.tape.ipynb #c020
 def read_json(folder: str | Path, name: str) -> dict:
     "`status.json` or `schema.json` of a tape. Raises `TapeError`."
     path = Path(folder)/name
@@ -218,18 +245,21 @@ def whole_parts(folder: str | Path) -> int:
 
 def read_part(folder: str | Path, table: str, number: int) -> pa.Table:
     "One part of a table, with the columns of its schema. Raises `TapeError`."
-    path = Path(folder)/table/f"part-{number:05d}.parquet"
+    path = part_path(folder, table, number)
     try: found = pq.read_table(path, partitioning=None)
+    except FileNotFoundError: raise TapeError(f"{path} is not there; status.json counts it") from None
     except (OSError, pa.ArrowException) as error: raise TapeError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
-    if not found.schema.equals(arrow_schema(table)): raise TapeError(f"{path} has the columns {found.schema.names}; by the schema they are {list(SCHEMA[table])} with their types")
+    if missing := [name for name in SCHEMA[table] if name not in found.schema.names]: raise TapeError(f"{path} has no column {', '.join(missing)}")
+    if not found.schema.equals(arrow_schema(table)): raise TapeError(f"{path} has the columns {', '.join(map(str, found.schema))}; by the schema they are {', '.join(map(str, arrow_schema(table)))}")
     return found
 
+# %% ../../nbs/52_sim.tape.ipynb #c021
 def read_parts(folder: str | Path, *tables: str) -> Iterator[dict[str, dict[str, np.ndarray]]]:
     "Part after part: table to column to values. A null is 0 in a column of whole numbers, and NaN in one of others."
     for number in range(whole_parts(folder)):
         yield {t: {name: column.fill_null(0 if pa.types.is_integer(column.type) else float("nan")).to_numpy() for name, column in zip(SCHEMA[t], read_part(folder, t, number).columns)} for t in tables}
 
-# %% ../../nbs/52_sim.tape.ipynb #c019
+# %% ../../nbs/52_sim.tape.ipynb #c022
 def read_table(folder: str | Path, table: str):
     "A whole table as a pandas frame, as far as it was written. Raises `TapeError`."
     if table not in SCHEMA: raise TapeError(f"no table {table!r}; a tape has {', '.join(SCHEMA)}")

@@ -55,10 +55,10 @@ def touch(b, side: int) -> int:
     return head(b, BASE) + level if 0 < level < head(b, LEVELS) - 1 else 0
 
 @inlined
-def take_from(w, b, owner: int, side: int, qty: int):
-    "An order that takes what there is, within the inventory limit and the price protection; nothing if the other side is empty."
+def take_from(w, b, owner: int, side: int, qty: int, slot: int = -1):
+    "An order that takes what there is, within the inventory limit and the price protection; nothing if the other side is empty. In a slot (from 0) it is remembered while it is under way."
     price, qty = touch(b, side), min(qty, room(w, owner, side))
-    if price > 0 and qty > 0: send_order(w, owner, IOC, side, price + side*w[W.protect], qty, -1)
+    if price > 0 and qty > 0: send_order(w, owner, IOC, side, max(price + side*w[W.protect], 1), qty, slot)
 
 # %% ../../nbs/51b_sim.traders.ipynb #c008
 @inlined

@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['INVENTORY_LIMIT', 'CREDIT_LIMIT', 'REASONS', 'TABLE_BYTES', 'row_of', 'agent_at', 'account_at', 'cost', 'gate',
-           'change_resting', 'book_trades', 'write_best', 'write_event', 'deliver_cancel', 'deliver', 'send',
-           'send_order', 'slot_at', 'resting', 'cancel', 'write_levels', 'write_holdings', 'move_world', 'end_step',
-           'full']
+           'change_resting', 'book_trades', 'write_best', 'write_event', 'call_back', 'deliver', 'send', 'send_order',
+           'slot_at', 'resting', 'cancel', 'write_levels', 'write_holdings', 'move_world', 'end_step', 'full']
 
 # %% ../../nbs/51a_sim.venue.ipynb #c002
-from ..book.kernels import CANCEL, IOC, LIMIT, POST_ONLY, REDUCE, ROW as TRADE_BYTES, apply_message, find, side_of
+from ..book.kernels import CANCEL, IOC, LIMIT, POST_ONLY, ROW as TRADE_BYTES, apply_message, find, side_of
 from ..book.memory import ASK, BASE, BID, LEVEL, LEVELS, LIVE, NEXT, QTY, above, below, head, ld, ldw, level_node, load64, wide
 from ..compiled import compiled, inlined
 from ..flow.fundamental import FINE, common_move
@@ -102,37 +101,28 @@ def write_event(w, m, filled: int, rested: int, reason: int):
 
 # %% ../../nbs/51a_sim.venue.ipynb #c010
 @inlined
-def deliver_cancel(w, b, m):
-    "A cancellation, or a reduction, of an order that rests."
+def call_back(w, b, m):
+    "Write into a cancellation what it will take out, which counts as resting no more; nothing if the order is gone."
     o = find(b, m[B.order_id])
-    if o == 0:
-        write_best(w, b, write_event(w, m, 0, 0, 1))  # Reject.UNKNOWN_ID: it has been filled
-        return
-    left = ldw(b, 2*o + QTY)
-    m[B.side], m[B.price] = side_of(b, o), head(b, BASE) + ld(b, 2*o + LEVEL)
-    m[B.qty] = left if m[B.kind] == CANCEL else min(m[B.qty], left)
+    if o == 0: return
+    m[B.side], m[B.price], m[B.qty] = side_of(b, o), head(b, BASE) + ld(b, 2*o + LEVEL), ldw(b, 2*o + QTY)
     change_resting(w, m[B.agent], m[B.side], m[B.price], -m[B.qty])
-    apply_message(b, m[B.kind], 0, 0, m[B.qty], m[B.order_id], 0, 0, w[W.trades])
-    write_best(w, b, write_event(w, m, 0, 0, 0))
 
 # %% ../../nbs/51a_sim.venue.ipynb #c011
 @compiled
 def deliver(w, slot: int) -> int:
     "Message `slot` of the pool reaches the book. Returns 0, or what the book needs first."
     b, m = wide(w[W.book]), longs(row_of(w[W.pool], len(B), slot))
-    if m[B.kind] == CANCEL or m[B.kind] == REDUCE:
-        deliver_cancel(w, b, m)
-        return 0
-    reason = gate(w, m[B.agent], m[B.side], m[B.price], m[B.qty])
-    if reason != 0:
-        write_best(w, b, write_event(w, m, 0, 0, reason))
-        return 0
-    tape = row_of(w[W.trades], 8, w[W.n_trades])
-    reason, left, end = apply_message(b, m[B.kind], m[B.side], m[B.price], m[B.qty], m[B.order_id], m[B.agent], w[W.seq], tape)
-    if reason < 0: return -reason
-    filled = book_trades(w, tape, end)
-    rested = left if reason == 0 and (m[B.kind] == LIMIT or m[B.kind] == POST_ONLY) else 0
-    if rested > 0: change_resting(w, m[B.agent], m[B.side], m[B.price], rested)
+    reason = filled = rested = 0
+    if m[B.kind] == CANCEL: call_back(w, b, m)
+    else: reason = gate(w, m[B.agent], m[B.side], m[B.price], m[B.qty])
+    if reason == 0:
+        tape = row_of(w[W.trades], 8, w[W.n_trades])
+        reason, left, end = apply_message(b, m[B.kind], m[B.side], m[B.price], m[B.qty], m[B.order_id], m[B.agent], w[W.seq], tape)
+        if reason < 0: return -reason
+        filled = book_trades(w, tape, end)
+        if reason == 0 and (m[B.kind] == LIMIT or m[B.kind] == POST_ONLY): rested = left
+        if rested > 0: change_resting(w, m[B.agent], m[B.side], m[B.price], rested)
     write_best(w, b, write_event(w, m, filled, rested, reason))
     return 0
 
