@@ -91,7 +91,7 @@ def test_a_stranger_rebuilds_the_tape(tape):
     done = subprocess.run([sys.executable, "-c", "import sys; from liquidity_game.app.cli import main; sys.exit(main(sys.argv[1:]))", "rebuild", "--tape", str(out), "--json"], capture_output=True, text=True)
     counts = json.loads(done.stdout.splitlines()[-1])
     assert done.returncode == 0 and counts["snapshots"] == 201
-    for name in ("l1", "snapshots", "inventories", "cash", "volumes", "fills"): assert counts[name] == counts[f"{name}_equal"]
+    for name in ("l1", "snapshots", "mids", "inventories", "cash", "volumes", "fills"): assert counts[name] == counts[f"{name}_equal"]
 
 
 def test_same_seed_same_bytes(tape, root, tmp_path):
@@ -123,7 +123,7 @@ def test_killed_half_way(root, tmp_path):
     assert len(read_table(out, "events")) == status["events"] and len(read_table(out, "trades")) == status["trades"]
     counts = rebuild(out)
     assert counts["snapshots"] == status["steps"] + 1
-    for name in ("l1", "snapshots", "inventories", "cash", "volumes", "fills"): assert counts[name] == counts[f"{name}_equal"]
+    for name in ("l1", "snapshots", "mids", "inventories", "cash", "volumes", "fills"): assert counts[name] == counts[f"{name}_equal"]
 
 
 def test_one_run_to_a_folder(root, tmp_path):
@@ -176,7 +176,7 @@ def test_any_population_keeps_the_rules(trial, root, tmp_path):
     cfg, world = population_config(params)
     record(cfg, world, {g.name: Wild() for g in cfg.learned}, {g.name: seat_config(params, g) for g in cfg.learned}, trial, count(20, 200), tmp_path)
     counts, (findings, _) = rebuild(tmp_path), check_tape(tmp_path, section(ChecksConfig, params, "tape_checks"))
-    for name in ("l1", "snapshots", "inventories", "cash", "volumes", "fills"): assert counts[name] == counts[f"{name}_equal"] > 0
+    for name in ("l1", "snapshots", "mids", "inventories", "cash", "volumes", "fills"): assert counts[name] == counts[f"{name}_equal"] > 0
     assert findings["unattributed_mid_moves"] == findings["crossed_books"] == findings["bound_violations"] == 0
     events, trades = read_table(tmp_path, "events"), read_table(tmp_path, "trades")
     accepted = events.loc[events["reason"].isin([0, 8]), ["kind", "side", "price_ticks", "qty_lots", "order_id", "agent"]]

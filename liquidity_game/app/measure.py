@@ -34,7 +34,8 @@ def seat_policies(
 
 # %% ../../nbs/80b_app.measure.ipynb #c008
 MEASURE = ("It reads the parameter file (section population and others) and a trained policy, and writes into DIR: the tape (a folder of Parquet files for each table, schema.json, status.json), the checks, tables, figures and report.pdf. "
-           "cpu_s is the processor time of simulating and recording, without checks and report; compiled code is loaded, or made on the first run, before the clock starts.")
+           "cpu_s is the processor time of simulating and recording, without checks and report; compiled code is loaded, or made on the first run, before the clock starts. "
+           "Recording needs a bounded amount of memory, however long the run is; the report reads the whole tape, and its memory grows with the run (measured: 547 MB after 6,500 timesteps and 570 MB after 32,000 without it, 788 MB and 1,407 MB with it).")
 
 def measure_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--steps", type=positive, help="timesteps (default: as in the pipeline)")
@@ -114,7 +115,7 @@ def rebuild_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--tape", required=True, type=existing, metavar="DIR", help="folder of a tape: the --out of measure")
 
 @command("rebuild", "rebuild every best price, snapshot, inventory and cash balance of a tape from its events", rebuild_arguments,
-         details="It reads the tape and nothing else, and says how much it rebuilt and how much of it was equal to what is recorded: l1 (best prices, after each event), snapshots of the book, inventories, cash balances, volumes and fills; `equal` is true where all of it is. "
+         details="It reads the tape and nothing else, and says how much it rebuilt and how much of it was equal to what is recorded: l1 (best prices, after each event), snapshots of the book, mids, inventories, cash balances, volumes and fills; `equal` is true where all of it is. "
                  "A tape that contradicts itself (a gap, a trade of somebody else's order, a missing file) is bad input: one sentence names the file, the row and the rule.")
 def rebuild(args: argparse.Namespace) -> dict:
     "Counts of what was rebuilt and what was equal."

@@ -72,7 +72,8 @@ def load_tape(folder: str | Path) -> Tape:
     try: schema, status = (json.loads((folder/f"{name}.json").read_text(encoding="utf-8")) for name in ("schema", "status"))
     except (OSError, ValueError) as error: raise LiquidityGameError(f"{folder}: no tape: {error}") from None
     def frame(table: str) -> pd.DataFrame:
-        paths = sorted((folder/table).glob("part-*.parquet"))[:None if table == "agents" else status["parts"]]
+        # by number: part-100000 comes after part-99999
+        paths = sorted((folder/table).glob("part-*.parquet"), key=lambda path: (len(path.name), path.name))[:None if table == "agents" else status["parts"]]
         if not paths: raise LiquidityGameError(f"{folder}: table {table} has no part; nothing of this run was written")
         return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
     return Tape(*(frame(table) for table in Tape._fields[:7]), schema, status)

@@ -6,7 +6,7 @@
 __all__ = ['ABOUT', 'EVENTS', 'L1', 'TRADES', 'LEVELS', 'HOLDINGS', 'STEPS', 'AGENTS', 'SCHEMA', 'STREAMED', 'REBUILD',
            'TapeError', 'arrow_schema', 'describe', 'to_arrow', 'event_tables', 'trade_table', 'part_tables',
            'agent_table', 'put', 'put_json', 'part_path', 'put_parts', 'folder_lock', 'TapeWriter', 'record',
-           'read_json', 'whole_parts', 'read_part', 'read_parts', 'read_table']
+           'read_json', 'whole_parts', 'read_part', 'as_described', 'read_parts', 'read_table']
 
 # %% ../../nbs/52_sim.tape.ipynb #c002
 import fcntl
@@ -250,8 +250,16 @@ def read_part(folder: str | Path, table: str, number: int) -> pa.Table:
     except FileNotFoundError: raise TapeError(f"{path} is not there; status.json counts it") from None
     except (OSError, pa.ArrowException) as error: raise TapeError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
     if missing := [name for name in SCHEMA[table] if name not in found.schema.names]: raise TapeError(f"{path} has no column {', '.join(missing)}")
-    if not found.schema.equals(arrow_schema(table)): raise TapeError(f"{path} has the columns {', '.join(map(str, found.schema))}; by the schema they are {', '.join(map(str, arrow_schema(table)))}")
-    return found
+    return as_described(path, table, found)
+
+def as_described(path: Path, table: str, found: pa.Table) -> pa.Table:
+    "Columns that other programs may have declared as nullable, as in the schema. Raises `TapeError` for the first one that differs."
+    schema = arrow_schema(table)
+    for i in range(max(len(schema), len(found.schema))):
+        ours, theirs = (f"{s.names[i]} ({s.types[i]})" if i < len(s) else "none" for s in (schema, found.schema))
+        if ours != theirs: raise TapeError(f"{path}: column {i + 1} is {theirs}; by the schema it is {ours}")
+        if not schema.field(i).nullable and (nulls := found.column(i).null_count): raise TapeError(f"{path}: column {schema.names[i]} has {nulls} nulls; by the schema it has none")
+    return found.cast(schema)
 
 # %% ../../nbs/52_sim.tape.ipynb #c021
 def read_parts(folder: str | Path, *tables: str) -> Iterator[dict[str, dict[str, np.ndarray]]]:
