@@ -119,7 +119,8 @@ def impact_curves(
     l1: pd.DataFrame,
     horizons_ns: list[int],
     edges: list[int],     # sizes at which a class ends: [1, 3] is 1, 2-3, 4 and more
-) -> pd.DataFrame:        # name (class), x (s), value, low, high (ticks, 95 %, blocks as long as the horizon; NaN for one block), n
+    block_ns: int = 0,    # least length of a block
+) -> pd.DataFrame:        # name (class), x (s), value, low, high (ticks, 95 %, blocks as long as the horizon, or `block_ns` if that is more; NaN for one block), n
     "Response of the mid by size of the order; classes with two orders or more."
     orders, rows = orders_of(trades), []
     before, time_ns, size = mid_before(l1, orders["seq"]), orders["time_ns"].to_numpy(), np.searchsorted(edges, orders["qty_lots"].to_numpy())
@@ -128,12 +129,12 @@ def impact_curves(
         for i, name in enumerate(size_names(edges)):
             some = (size == i) & np.isfinite(move)
             if some.sum() < 2: continue
-            error, blocks = block_error(move[some], time_ns[some]//h)
+            error, blocks = block_error(move[some], time_ns[some]//max(h, block_ns))
             half = error*stats.t.ppf(0.975, blocks - 1) if blocks > 1 else np.nan
             rows.append((name, h/1e9, move[some].mean(), move[some].mean() - half, move[some].mean() + half, int(some.sum())))
     return pd.DataFrame(rows, columns=["name", "x", "value", "low", "high", "n"])
 
-# %% ../../nbs/71b_eval.microstructure.ipynb #c033
+# %% ../../nbs/71b_eval.microstructure.ipynb #c036
 def signed_volume(trades: pd.DataFrame, step_ns: int, steps: int) -> np.ndarray:  # (steps,) lots; entry k is timestep k + 1
     "Net lots bought by takers in each timestep."
     at = -(-trades["time_ns"].to_numpy()//step_ns)
@@ -159,7 +160,7 @@ def asymmetry(
         rows.append((x[part].mean(), y[part].mean(), y[part].mean() - error, y[part].mean() + error, len(part)))
     return pd.DataFrame(rows, columns=["pressure", "value", "low", "high", "n"])
 
-# %% ../../nbs/71b_eval.microstructure.ipynb #c039
+# %% ../../nbs/71b_eval.microstructure.ipynb #c042
 class Feedback(NamedTuple):
     "How each answers to the other: elasticities with intervals, and the number of windows."
     volatility_to_depth: Interval
@@ -179,7 +180,7 @@ def slope(y: np.ndarray, x: np.ndarray, z: np.ndarray) -> np.ndarray:
     known = left > 1e-12*dot(x, x)*dot(z, z)
     return np.where(known, dot(x, y)*dot(z, z) - dot(z, y)*dot(x, z), np.nan)/np.where(known, left, 1)
 
-# %% ../../nbs/71b_eval.microstructure.ipynb #c041
+# %% ../../nbs/71b_eval.microstructure.ipynb #c044
 LEAST_BLOCKS = 15  # with fewer, intervals are too narrow
 
 def answer(y: np.ndarray, x: np.ndarray, z: np.ndarray, block: int, resamples: int, rng: np.random.Generator, level: float = 0.95) -> Interval:
@@ -205,7 +206,7 @@ def feedback(
     v, d = 0.5*np.log((moves**2).sum(1) + 0.25), np.log(np.asarray(depth, float)[1:n*window + 1].reshape(n, window).mean(1) + 0.5)
     return Feedback(answer(v[1:], d[:-1], v[:-1], block, resamples, rng, level), answer(d[1:], v[:-1], d[:-1], block, resamples, rng, level), n)
 
-# %% ../../nbs/71b_eval.microstructure.ipynb #c050
+# %% ../../nbs/71b_eval.microstructure.ipynb #c053
 def depth_grid(
     events: pd.DataFrame,
     trades: pd.DataFrame,  # with their `step`
