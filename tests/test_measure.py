@@ -1,4 +1,5 @@
 """The measurement run as a stranger sees it: a killed run, the same bytes, and a check of the tape that uses nothing of the package."""
+import contextlib
 import hashlib
 import json
 import signal
@@ -102,18 +103,25 @@ def test_same_seed_same_bytes(tape, root, tmp_path):
     for path in files: assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256((tmp_path/"again"/path.relative_to(out)).read_bytes()).digest(), path
 
 
-def test_killed_half_way(root, tmp_path):
-    "SIGKILL in the middle: what was written is readable, says that it is incomplete, and is rebuilt as far as it goes."
-    out = tmp_path/"killed"
+@contextlib.contextmanager
+def writing(root, out, parts):
+    "A long run that has written so many parts; killed when the block is left."
     process = subprocess.Popen(measure(root, out, "--steps", 2_000_000, "--no-report", "--set", "population.rows_per_part=4000"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=root)
     try:
         deadline = time.monotonic() + 240
-        while not ((out/"status.json").exists() and status_of(out)["parts"] >= 3):
+        while not ((out/"status.json").exists() and status_of(out)["parts"] >= parts):
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.02)
+        yield process
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+
+def test_killed_half_way(root, tmp_path):
+    "SIGKILL in the middle: what was written is readable, says that it is incomplete, and is rebuilt as far as it goes."
+    out = tmp_path/"killed"
+    with writing(root, out, 3): pass
     status = status_of(out)
     assert not status["complete"] and status["parts"] >= 3 and 0 < status["steps"] < 2_000_000
 
@@ -129,18 +137,10 @@ def test_killed_half_way(root, tmp_path):
 def test_one_run_to_a_folder(root, tmp_path):
     "While a run writes, another is refused in one sentence and touches nothing; after it was killed, its folder is free again."
     out = tmp_path/"run"
-    first = subprocess.Popen(measure(root, out, "--steps", 2_000_000, "--no-report", "--set", "population.rows_per_part=4000"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=root)
-    try:
-        deadline = time.monotonic() + 240
-        while not ((out/"status.json").exists() and status_of(out)["parts"] >= 1):
-            assert time.monotonic() < deadline and first.poll() is None
-            time.sleep(0.02)
+    with writing(root, out, 1) as first:
         second = subprocess.run(measure(root, out, "--steps", 5, "--no-report"), capture_output=True, text=True, cwd=root)
         assert second.returncode == 2 and second.stderr.count("\n") == 1 and "another run is writing there" in second.stderr
         assert json.loads((out/"schema.json").read_text())["planned_steps"] == 2_000_000 and first.poll() is None
-    finally:
-        first.send_signal(signal.SIGKILL)
-        first.wait()
     third = subprocess.run(measure(root, out, "--steps", 5, "--no-report"), capture_output=True, text=True, cwd=root)
     assert third.returncode == 0, third.stderr
     assert status_of(out)["complete"] and sorted(path.name for path in (out/"events").iterdir()) == ["part-00000.parquet"] and not (out/".lock").exists()
