@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WITHDRAW', 'SIGNAL', 'ENTRIES', 'N_ACTIONS', 'check_role', 'MakerConfig', 'TakerConfig', 'ArbitrageurConfig',
            'maker_quotes', 'settle_tape', 'stay', 'cancel_quote', 'place_quote', 'act_maker', 'take_lots', 'order_lots',
-           'act_taker', 'act_arbitrageur', 'act']
+           'taker_order', 'act_taker', 'act_arbitrageur', 'act']
 
 # %% ../../nbs/31_market.roles.ipynb #c002
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from ..flow.fundamental import FINE
 from ..flow.noise import doubles, longs
 from ..config import within
 from .ledger import ACCOUNT, INVENTORY, settle
-from .record import MAKER, QUOTE, QUOTES, SEAT, TAKER, A, C, P, Q, S
+from .record import MAKER, QUOTE, QUOTES, SEAT, TAKER, A, C, M, P, Q, S
 from .rewards import RewardWeights
 from .window import is_parked, withdraw
 from ..types import ConfigError
@@ -73,6 +73,7 @@ class TakerConfig:
     target_lots: tuple[int, int]         # least and largest mandate; the side is drawn too
     max_size_lots: int                   # of one order
     overfill: bool                       # may trade beyond its mandate, and against it
+    finish: bool                         # what of its mandate cannot wait any longer is sent to the market for it
     inventory_limit_lots: int
     latency_steps: tuple[float, float]
     reward: str
@@ -199,13 +200,20 @@ def order_lots(agent, size: float) -> int:
     "Lots that a size entry asks for."
     return np.int64(np.rint(0.5*(size + 1.0)*longs(agent)[P.max_lots]))
 
+@inlined
+def taker_order(agent, remaining: int, left: int, direction: float, size: float):
+    "Side and lots of a taker's order, with `remaining` lots of its mandate (negative: to sell) and so many steps left after this one."
+    p = longs(agent)
+    side, lots = 1 if direction > 0 else -1, order_lots(agent, size) if abs(direction) > SIGNAL else 0
+    if p[P.finish] and abs(remaining) > p[P.max_lots]*left: side, lots = 1 if remaining > 0 else -1, p[P.max_lots]
+    return side, lots if p[P.overfill] else min(lots, side*remaining)
+
 # %% ../../nbs/31_market.roles.ipynb #c025
 @njit
-def act_taker(b, settings, agent, seat, venue, owner, direction, size, tape):
-    "One taker's turn: a market order, or none."
-    if abs(direction) <= SIGNAL: return
-    side, lots = 1 if direction > 0 else -1, order_lots(agent, size)
-    if not longs(agent)[P.overfill]: lots = min(lots, side*(longs(seat)[S.target] - longs(venue + longs(settings)[C.accounts])[ACCOUNT*owner + INVENTORY]))
+def act_taker(b, settings, agent, seat, venue, owner, left, direction, size, tape):
+    "One taker's turn, with so many steps left after this one: a market order, or none."
+    remaining = longs(seat)[S.target] - longs(venue + longs(settings)[C.accounts])[ACCOUNT*owner + INVENTORY]
+    side, lots = taker_order(agent, remaining, left, direction, size)
     take_lots(b, settings, agent, venue, owner, side, lots, tape)
 
 @njit
@@ -225,6 +233,6 @@ def act(record, settings, venue, b, asset: int, owner: int, x, tape: int):
     if p[P.role] == MAKER:
         if p[P.first] <= asset and asset <= p[P.last]: act_maker(b, settings, agent, venue, owner, x[0], x[1], x[2], tape)
     elif p[P.role] == TAKER:
-        if asset == p[P.first]: act_taker(b, settings, agent, record + longs(settings)[C.seats] + 8*SEAT*(owner - 1), venue, owner, x[0], x[1], tape)
+        if asset == p[P.first]: act_taker(b, settings, agent, record + longs(settings)[C.seats] + 8*SEAT*(owner - 1), venue, owner, longs(settings)[C.episode_steps] - longs(record)[M.time] - 1, x[0], x[1], tape)
     elif asset == p[P.first] or asset == p[P.last]:
         act_arbitrageur(b, settings, agent, venue, owner, 1 if asset == p[P.first] else -1, x[0], x[1], x[2], tape)

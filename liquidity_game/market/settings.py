@@ -166,7 +166,7 @@ def agent_words(cfg: MarketConfig, i: int) -> np.ndarray:  # (len(P),) int64
         real |= dict(min_offset=own.min_offset_ticks, span=own.max_offset_ticks - own.min_offset_ticks)
     elif role == TAKER:
         least, most = own.target_lots
-        whole |= dict(target_low=least, target_span=most - least + 1, overfill=own.overfill)
+        whole |= dict(target_low=least, target_span=most - least + 1, overfill=own.overfill, finish=own.finish)
         real["per_target"] = 1/most
     else: real["leverage_lots"] = own.leverage_lots
     for name, value in whole.items(): words[getattr(P, name)] = value

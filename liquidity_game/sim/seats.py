@@ -20,7 +20,7 @@ from ..flow.noise import STRESS, doubles, floats, longs
 from ..flow.regimes import bits
 from ..market.ledger import ACCOUNT, CASH, INVENTORY
 from ..market.record import MAKER as MAKER_ROLE, QUOTE, QUOTES, SEAT, TAKER as TAKER_ROLE, A, C, M, P, Q, S
-from ..market.roles import SIGNAL, maker_quotes, order_lots
+from ..market.roles import maker_quotes, taker_order
 from ..market.senses import N_MARKET, mean_move, observe_asset, observe_market, observe_own
 from ..market.settings import Compiled, MarketConfig, scenario
 from .population import G, LearnedGroup, Memory, O, W, roster
@@ -132,9 +132,10 @@ def settled(w, b, o, price: int, wanted: int, hold: int) -> int:
     return price
 
 @inlined
-def take_lots(w, b, owner: int, agent: int, seat, side: int, lots: int):
-    "The order of a learned taker. One that is kept to its mandate sends no more than is left of it, and nothing while an order is under way."
-    if not longs(agent)[P.overfill]: lots = min(lots, side*seat[S.remaining]) if resting(w, b, longs(slot_at(w, owner, 0))) == 0 else 0
+def take_lots(w, b, owner: int, agent: int, left: int, remaining: int, action):
+    "The order of a learned taker. One that is kept to its mandate sends nothing while an order is under way."
+    if not longs(agent)[P.overfill] and resting(w, b, longs(slot_at(w, owner, 0))) != 0: return
+    side, lots = taker_order(agent, remaining, left, action[0], action[1])
     take_from(w, b, owner, side, lots, 0)
 
 # %% ../../nbs/51c_sim.seats.ipynb #c012
@@ -151,9 +152,9 @@ def decide(world, owner, action):
         high = max(settled(w, b, longs(slot_at(w, owner, 1)), high, top, p[P.hold]), low + 1)
         quote_side(w, b, owner, 0, 1, low, buy)
         quote_side(w, b, owner, 1, -1, high, sell)
-    elif abs(action[0]) > SIGNAL:
-        seat = longs(a[G.record] + longs(a[G.settings])[C.seats] + 8*SEAT*a[G.role])
-        take_lots(w, b, owner, agent, seat, 1 if action[0] > 0 else -1, order_lots(agent, action[1]))
+    else:
+        c, record = longs(a[G.settings]), a[G.record]
+        take_lots(w, b, owner, agent, c[C.episode_steps] - longs(record)[M.time] - 1, longs(record + c[C.seats] + 8*SEAT*a[G.role])[S.remaining], action)
     plan_wake(w, owner)
 
 # %% ../../nbs/51c_sim.seats.ipynb #c013
