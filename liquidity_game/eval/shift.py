@@ -20,7 +20,7 @@ def distance(base, value) -> float:
     "How far a knob was moved. Raises `LiquidityGameError` for a law and something else, or a number that is not finite."
     if isinstance(base, Mapping) or isinstance(value, Mapping):
         if not (isinstance(base, Mapping) and isinstance(value, Mapping)): raise LiquidityGameError(f"{base!r} moved to {value!r}; a law moves to a law")
-        return sum(abs(number(value.get(k, 0), str(k)) - number(base.get(k, 0), str(k))) for k in {*base, *value})/2
+        return sum(abs(number(value.get(k, 0), str(k)) - number(base.get(k, 0), str(k))) for k in {**base, **value})/2
     switch = any(isinstance(x, bool) or not isinstance(x, (int, float)) for x in (base, value))
     if switch: return float(base != value)
     base, value = number(base, "base"), number(value, "value")
