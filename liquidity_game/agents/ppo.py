@@ -365,13 +365,13 @@ def improve(
     stats, sums, done = np.zeros(4), np.zeros(6), 0
     for rows in (part for _ in range(cfg.epochs) for part in self.shuffle.permutation(len(advantage)).reshape(cfg.minibatches, -1)):
         picked = torch.from_numpy(rows)
-        seen = obs[picked]
+        seen = obs.index_select(0, picked)
         out = actor.forward(seen).numpy()
         if mask is None:
             squashed_loss(out, self.policy.log_std, latent, action, log_prob, log_slope, advantage, rows, cfg.clip, entropy_coef, d_out, self.d_log_std, stats)
         else: categorical_loss(out, choice, mask, log_prob, advantage, rows, cfg.clip, entropy_coef, d_out, stats)
         if 0 < cfg.kl_stop < stats[2]: break
-        value = critic.forward(inputs[picked] if cfg.critic == "joint" else seen).numpy()
+        value = critic.forward(inputs.index_select(0, picked) if cfg.critic == "joint" else seen).numpy()
         loss = value_loss(value, returns, rows, cfg.value_coef, d_value)
         for tape, delta in (actor, d_out), (critic, d_value): tape.backward(torch.from_numpy(delta))
         self.updates, done = self.updates + 1, done + 1
