@@ -35,6 +35,7 @@ class PPOConfig:
     learning_rate_end: float   #   to this
     gamma: float               # discount
     gae_lambda: float          # trace decay of the advantages
+    time_limit: str            # what follows where the clock stops an episode: "bootstrap": what the critic says of its last state; "end": nothing
     clip: float                # epsilon: how far the ratio may move
     kl_stop: float             # an update ends when the policy has moved this far (nats); 0: never
     value_coef: float          # weight of the critic's loss
@@ -79,6 +80,8 @@ def check_ppo(cfg: PPOConfig) -> None:
     if cfg.encoder not in ("mlp", "sage", "gat"): raise ConfigError(f"encoder is {cfg.encoder!r}; it is 'mlp', 'sage' or 'gat'")
     try: EncoderSpec("gat" if cfg.encoder == "gat" else "sage", 1, 1, cfg.embedding, cfg.heads)
     except PolicyError as e: raise ConfigError(str(e).replace("hidden is", "embedding is")) from None
+    if cfg.time_limit not in ("bootstrap", "end"): raise ConfigError(f"time_limit is {cfg.time_limit!r}; it is 'bootstrap' or 'end'")
+    if cfg.gamma == 1 and cfg.time_limit == "bootstrap": raise ConfigError("gamma is 1 and time_limit 'bootstrap'; then any constant added to all values explains the same rewards: one of them has to change")
     if cfg.critic not in ("own", "joint"): raise ConfigError(f"critic is {cfg.critic!r}; it is 'own' or 'joint'")
 
 # %% ../../nbs/44_agents.ppo.ipynb #c009

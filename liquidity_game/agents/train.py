@@ -148,6 +148,7 @@ def collect(self) -> tuple[list, dict[str, np.ndarray]]:
             action = learner.act(t, getattr(self.market, "mask", None))
             self.actions[:, learner.places, :action.shape[-1]] = action
         self.raw[t + 1], self.reward[t], self.terminated[t], self.truncated[t], info = self.market.step(self.actions)
+        if self.cfg.time_limit == "end": self.terminated[t] |= self.truncated[t]
         over = self.terminated[t] | self.truncated[t]
         if not over.any(): continue
         for name, entry in info.get("episode", {}).items():

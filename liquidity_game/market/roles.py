@@ -205,8 +205,9 @@ def taker_order(agent, remaining: int, left: int, direction: float, size: float)
     "Side and lots of a taker's order, with `remaining` lots of its mandate (negative: to sell) and so many steps left after this one."
     p = longs(agent)
     side, lots = 1 if direction > 0 else -1, order_lots(agent, size) if abs(direction) > SIGNAL else 0
-    if p[P.finish] and abs(remaining) > p[P.max_lots]*left: side, lots = 1 if remaining > 0 else -1, p[P.max_lots]
-    return side, lots if p[P.overfill] else min(lots, side*remaining)
+    if not p[P.overfill]: lots = max(min(lots, side*remaining), 0)
+    due, wanted = min(abs(remaining) - p[P.max_lots]*left, p[P.max_lots]) if p[P.finish] else 0, 1 if remaining > 0 else -1
+    return (wanted, due) if due > (lots if side == wanted else 0) else (side, lots)
 
 # %% ../../nbs/31_market.roles.ipynb #c025
 @njit
