@@ -14,6 +14,8 @@ from contextlib import nullcontext
 from functools import partial
 from typing import NamedTuple
 
+from .types import LiquidityGameError
+
 # %% ../nbs/03_workers.ipynb #c005
 class Here(nullcontext):
     "In place of a pool: a job is done when its result is asked for."
@@ -26,7 +28,8 @@ class Here(nullcontext):
 def workers(
     count: int | None = None,  # of processes; None: as many as there are cores, 0: none
 ) -> ProcessPoolExecutor | Here:
-    "A pool of worker processes with a thread each; a context."
+    "A pool of worker processes with a thread each; a context. What they are told of threads is told to this process and its libraries, too. Raises `LiquidityGameError`."
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 0): raise LiquidityGameError(f"count is {count!r}; a pool has a whole number of workers, 0 for none")
     if count == 0: return Here()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"): os.environ.setdefault(name, "1")  # read by the workers when they start
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -87,6 +87,7 @@ def train_runs(
         while running:
             done, running = wait(running, timeout=2, return_when="FIRST_COMPLETED")
             progress(updates_done(job[-1] for job in jobs))
+            if any(job.exception() for job in done): pool.shutdown(wait=False, cancel_futures=True)  # those that wait do not begin
             for job in done: job.result()
 
 def updates_done(folders: Iterable[Path]) -> int:
