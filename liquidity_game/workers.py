@@ -28,7 +28,7 @@ class Here(nullcontext):
 def workers(
     count: int | None = None,  # of processes; None: as many as there are cores, 0: none
 ) -> ProcessPoolExecutor | Here:
-    "A pool of worker processes with a thread each; a context. What they are told of threads is told to this process and its libraries, too. Raises `LiquidityGameError`."
+    "A pool of worker processes with a thread each; a context. Sets the variables of the environment that limit threads, and leaves them set. Raises `LiquidityGameError`."
     if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 0): raise LiquidityGameError(f"count is {count!r}; a pool has a whole number of workers, 0 for none")
     if count == 0: return Here()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"): os.environ.setdefault(name, "1")  # read by the workers when they start

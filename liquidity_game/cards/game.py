@@ -168,6 +168,8 @@ class CardGame:
         self.live = np.flatnonzero(law)  # (E,) events that can occur
         self.first, self.reached, self.counts = law[self.live], cumulative(law), cumulative(np.array(cfg.hints.chances))
 
+    def __reduce__(self): return CardGame, (self.cfg, self.players)  # tables of 29 MB take longer to send to a worker than to compute there
+
     def begin(self) -> State:
         "A new episode."
         prior = tuple(self.first.tolist())
@@ -285,7 +287,7 @@ def look_ahead(game: CardGame, prior: Sequence[float], hints: Sequence[int], tot
     learn_sum(belief, game.live, game.posterior.pmf, number, total)
     return tuple(belief_forward(belief, game.first, game.cfg.events.persist).tolist())
 
-# %% ../../nbs/63_cards.game.ipynb #c038
+# %% ../../nbs/63_cards.game.ipynb #c040
 class Step(NamedTuple):
     "A round of a played game."
     draws: tuple[float, ...]
@@ -311,7 +313,7 @@ def play(
         steps.append(Step(tuple(map(float, u)), dealt, tuple(map(int, actions)), fills, outcome, state))
     return steps
 
-# %% ../../nbs/63_cards.game.ipynb #c047
+# %% ../../nbs/63_cards.game.ipynb #c049
 def replay_lines(game: CardGame, steps: Sequence[Step]) -> list[dict]:
     "A played game as plain values, the header first."
     lines = [dict(format="liquidity_game.cards", version=1, players=game.players, cards=resolved(game.cfg))]
@@ -335,7 +337,7 @@ def write_replay(path: str | Path, game: CardGame, steps: Sequence[Step]):
     except OSError as error: raise LiquidityGameError(f"{path} cannot be written: {error.strerror or error}") from None
     finally: part.unlink(missing_ok=True)
 
-# %% ../../nbs/63_cards.game.ipynb #c048
+# %% ../../nbs/63_cards.game.ipynb #c050
 def read_lines(path: str | Path) -> list[dict]:
     "The lines of a replay as mappings. Raises `FeedError`."
     try: lines = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
