@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from .curves import ending
-from .intervals import Interval, bootstrap, mean
+from .intervals import Interval, bootstrap, degrees_of_freedom, draw_counts, expanded_percentile, mean, replicates, within
 from .protocol import scores_of
 from ..types import LiquidityGameError
 
@@ -106,13 +106,21 @@ def by_regime(
 # %% ../../nbs/71c_eval.contrasts.ipynb #c021
 def crossplay(
     results: pd.DataFrame,  # of one seat: players ("first second"), seed, episode, and the score
+    rng: np.random.Generator,
     score: str = "objective",
-    **words,                # of `bootstrap`: resamples, level, strata; and `rng`, which is a function from the players to a stream
+    resamples: int = 5000,
+    level: float = 0.95,
+    strata=None,            # (E,) labels of the episodes
 ) -> pd.DataFrame:          # a row a cell: players, value, low, high; and gap, gap_low, gap_high: less the cell "learned learned"
     "Every cell with its interval, and its difference from the cell of those who learned together. Raises `LiquidityGameError` as `contrast`."
-    tables, rows, stream = results.rename(columns={"players": "policy"}), [], words.pop("rng")
-    for cell in dict.fromkeys(tables["policy"]):
-        value = estimate(tables, cell, score, rng=stream(cell), **words)
-        gap = None if cell == "learned learned" else estimate(tables, cell, score, "learned learned", rng=stream(f"{cell} gap"), **words)
-        rows.append({"players": cell} | dict(zip(("value", "low", "high"), value)) | dict(zip(("gap", "gap_low", "gap_high"), gap or (np.nan,)*3)))
-    return pd.DataFrame(rows)
+    tables, together, found = results.rename(columns={"players": "policy"}), "learned learned", []
+    cells = {cell: (scores_of(tables, cell, score), contrast(tables, cell, together, score)) for cell in dict.fromkeys(tables["policy"])}
+    columns = draw_counts(scores_of(tables, together, score).shape[1], resamples, rng, strata)
+    rows = {seeds: draw_counts(seeds, resamples, rng) for seeds in sorted({len(table) for pair in cells.values() for table in pair})}
+    def interval(table: np.ndarray) -> Interval:
+        freedom = degrees_of_freedom(table.mean(1), within(table.mean(0), strata))
+        return expanded_percentile(table.mean(), replicates(table, rows[len(table)], columns, mean), freedom, level)
+    for cell, (value, gap) in cells.items():
+        ends = (np.nan,)*3 if cell == together else interval(gap)
+        found.append({"players": cell} | dict(zip(("value", "low", "high"), interval(value))) | dict(zip(("gap", "gap_low", "gap_high"), ends)))
+    return pd.DataFrame(found)
