@@ -93,7 +93,7 @@ class TWAP(Schedule):
 
 @dataclass(frozen=True)
 class Wait:
-    "A taker that does nothing: the floor for completion."
+    "A taker that sends nothing. Where the market finishes mandates (`taker.finish`) that is a rule, *as late as possible*: all of it is sent to the market for the taker in the last steps, and it costs what that costs. Where it does not, nothing is traded: the floor for completion."
     def act(self, obs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         "`(B, 3)` float32: no direction, no lots."
         return np.tile(np.float32([0, -1, 0]), (len(obs), 1))

@@ -48,28 +48,29 @@ SECTIONS = {"maker": ("baselines", BaselinesConfig), "taker": ("taker_baselines"
 class Rivals(NamedTuple):
     "What plays in one seat besides the learner."
     policies: dict[str, Policy]     # by name
-    trials: list[dict[str, Any]]    # of tuning: policy, ends (see `grid_ends`), parameters, objective, episodes
+    trials: list[dict[str, Any]]    # of tuning: policy, ends (see `grid_ends`), parameters, score, by (the score's name), episodes, seeds
 
 def rivals(
     params: Mapping,                # of the configuration, see `settings_of`
     make_market: Callable,          # number of markets to a batch
     agent: int,                     # the seat
-    others: Sequence[Policy] | Path,  # who sits in the other seats, in order; or the folder of those who learned together
+    others: Sequence[Policy] | Mapping[int, Path],  # who sits in the other seats, in order; or of each seed the folder of those who learned together on it
     seeds: Sequence[int],           # the training seeds
     steps: int,                     # market steps for each family
     play: Callable,                 # see `tuning.search`
     chosen: Sequence[str] = (),     # families that are tuned; none: all of the role
 ) -> Rivals:
-    "The baselines of an agent's role, those with parameters tuned; the computed optimum among them, where there is one. Raises `ConfigError` and `LiquidityGameError` as `tune_role`."
+    "The baselines of an agent's role, those with parameters tuned; the computed optimum among them, where there is one. Raises `ConfigError` and `LiquidityGameError` as `tune_role`, and `LiquidityGameError` where the evaluation seed is to be played, or a seed has no folder."
+    if (judged := params["runs"]["evaluation_seed"]) in seeds: raise LiquidityGameError(f"seeds are {list(seeds)}; everything is judged on seed {judged}, and nothing is tuned on it")
     probe = make_market(1)
     role = probe.roles[agent]
     name, kind = SECTIONS[role]
-    if isinstance(others, Path): others = [policy for n, policy in enumerate(learned(others, probe)) if n != agent]
+    if isinstance(others, Mapping): others = {s: [policy for n, policy in enumerate(learned(others[s], probe)) if n != agent] for s in seeds if s in others}
     grids, found, trials = section(kind, params, name), {}, []
     allowed = {"lots": probe.cfg.maker.max_size_lots if role == "maker" else probe.cfg.arbitrageur.inventory_limit_lots}
     if role == "maker" and (best := optimum(probe)) is not None: found["optimum"] = best
     for family in chosen or TUNED[role]:
-        found[family], tried = tune_role(family, make_market, grids, seeds, steps, play, agent, list(others))
+        found[family], tried = tune_role(family, make_market, grids, seeds, steps, play, agent, others)
         ends = " ".join(f"{parameter}:{end}" for parameter, end in grid_ends(tried, allowed).items())
         trials += [{"policy": family, "ends": ends} | trial for trial in tried]
     return Rivals(found | untuned(probe, agent, grids), trials)

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['CLOSED_FORMS', 'UNTUNED', 'BaselinesConfig', 'SeveralSeat', 'maker_seat', 'fit_intensity', 'MarketFacts', 'seated',
-           'act_all', 'market_facts', 'families', 'is_plain', 'optimum', 'check_budget', 'search', 'check_seats',
-           'tune_baseline', 'grid_ends']
+           'company', 'act_all', 'market_facts', 'families', 'is_plain', 'optimum', 'check_budget', 'search',
+           'check_seats', 'measuring_rows', 'tune_baseline', 'grid_ends']
 
 # %% ../../nbs/40a_agents.tuning.ipynb #c002
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from numbers import Integral
 from reprlib import repr as short
@@ -88,6 +89,15 @@ def seated(agent: int, policy: Policy, others: Sequence[Policy]) -> list[Policy]
     "The policies of all agents: one in its seat, the others in order in the seats that are left."
     return [*others[:agent], policy, *others[agent:]]
 
+def company(
+    seeds: Sequence[int],
+    others: Sequence[Policy] | Mapping[int, Sequence[Policy]],  # of the other agents, in order: the same on every seed, or those of each seed
+) -> dict[int, list[Policy]]:                                   # seed to who is met on it
+    "Who sits in the other seats, by seed. Raises `LiquidityGameError` for a seed without its company."
+    if not isinstance(others, Mapping): return {seed: list(others) for seed in seeds}
+    if alone := [seed for seed in seeds if seed not in others]: raise LiquidityGameError(f"others name the company of seeds {list(others)}; there is none for seed {alone[0]}")
+    return {seed: list(others[seed]) for seed in seeds}
+
 def act_all(policies: Sequence[Policy], obs: np.ndarray, rngs: Sequence[np.random.Generator]) -> np.ndarray:
     "Actions `(B, N, K)` of all agents on `(B, N, F)`."
     return np.stack([policy.act(np.ascontiguousarray(obs[:, n]), rng) for n, (policy, rng) in enumerate(zip(policies, rngs))], 1)
@@ -96,17 +106,19 @@ def act_all(policies: Sequence[Policy], obs: np.ndarray, rngs: Sequence[np.rando
 def market_facts(
     market,                        # a batch of markets
     distances: Sequence[float],    # ticks
-    seed: int,
+    seeds: Sequence[int],
     agent: int = 0,                # the maker that quotes
-    others: Sequence[Policy] = (), # policies of the other agents, in order
+    others: Sequence[Policy] | Mapping[int, Sequence[Policy]] = (), # see `company`
 ) -> MarketFacts:
-    "One episode in each row at each distance: volatility from the mid, fill rates from the quotes. Raises `LiquidityGameError` for no distance."
+    "One episode in each row at each distance and seed: volatility from the mid, fill rates from the quotes. Raises `LiquidityGameError` for no distance, or no seed."
     if not len(distances): raise LiquidityGameError("distances is empty; a market is measured at one distance or more")
-    change, rates, unit = [], [], market.cfg.maker.max_offset_ticks
+    if not len(seeds): raise LiquidityGameError("seeds is empty; a market is measured on one seed or more")
+    change, rates, unit, met = [], [], market.cfg.maker.max_offset_ticks, company(seeds, others)
     moves = [column for name, column in market.features.items() if name.split("[")[0] == "return"]
-    for distance in distances:
-        seat, rngs = maker_seat(market, 1, agent), [random_stream(seed, "facts", n) if n else random_stream(seed, "facts") for n in range(1 + len(others))]
-        policies, obs = seated(agent, FixedSpread(seat, distance), others), market.reset(seed)
+    for distance, seed in product(distances, seeds):
+        seat, mates = maker_seat(market, 1, agent), met[seed]
+        rngs = [random_stream(seed, "facts", n) if n else random_stream(seed, "facts") for n in range(1 + len(mates))]
+        policies, obs = seated(agent, FixedSpread(seat, distance), mates), market.reset(seed)
         for _ in range(market.episode_steps):
             obs, _, _, over, info = market.step(act_all(policies, obs, rngs))
             seen = np.where(over[:, None], info["final_obs"][:, 0], obs[:, 0]) if over.any() else obs[:, 0]  # what ends an episode, not what begins the next
@@ -114,7 +126,7 @@ def market_facts(
         rates.append(float(info["episode"]["fills"][:, agent].mean()) / (2 * market.episode_steps * max(1, len(getattr(seat, "assets", ())))))
     sigma, steps, flow = float(np.sqrt(np.mean(np.square(change)))), np.size(change) // len(moves), market.cfg.flow
     if flow.market_reach_ticks is not None: return MarketFacts(sigma, 1 / flow.market_reach_ticks, flow.market_rate / 2, steps)
-    return MarketFacts(sigma, *fit_intensity(distances, rates), steps)
+    return MarketFacts(sigma, *fit_intensity(distances, np.reshape(rates, (len(distances), -1)).mean(1)), steps)
 
 # %% ../../nbs/40a_agents.tuning.ipynb #c018
 CLOSED_FORMS = ("avellaneda_stoikov", "glft")  # families that need the market's facts
@@ -162,27 +174,35 @@ def search(
     seeds: Sequence[int],
     steps: int,                     # market steps in all
     measured: int,                  # of them spent already
-    play: Callable,                 # (market, policy or policies, seed) to a result whose `table` has a column "objective", and "agent" where there are several
+    play: Callable,                 # (market, policy or policies, seed) to a result whose `table` has a column of the score, and "agent" where there are several
     agent: int = 0,
-    others: Sequence[Policy] = (),  # of the other agents, in order
-) -> tuple[Policy, list[dict]]:     # the best policy; every trial with its parameters, objective and episodes
-    "Share the steps out among trials and seeds, and try the whole grid. Raises `LiquidityGameError` for too few steps."
+    others: Sequence[Policy] | Mapping[int, Sequence[Policy]] = (),  # see `company`
+    by: str = "objective",          # the score, a column, the higher the better; with a minus before it, a cost
+) -> tuple[Policy, list[dict]]:     # the best policy; every trial with its parameters, score, by, episodes and seeds
+    "Share the steps out among trials and seeds, and try the whole grid. Raises `LiquidityGameError` for too few steps, or a seed without its company."
     trials, length = prod(map(len, grid.values())), make_market(1).episode_steps
     each = (steps - measured) // (trials * len(seeds) * length)
     if each < 1: raise LiquidityGameError(f"{steps} steps, {measured} of them to measure the market, for {trials} trials on {len(seeds)} seeds; an episode has {length}")
-    market = make_market(each)
+    market, met, column, sign = make_market(each), company(seeds, others), by.removeprefix("-"), -1 if by.startswith("-") else 1
     def score(seed, policy):
-        table = play(market, seated(agent, policy, others) if others else policy, seed).table
-        return (table["objective"][table["agent"] == agent] if others else table["objective"]).mean()
+        table = play(market, seated(agent, policy, met[seed]) if met[seed] else policy, seed).table
+        return sign * (table[column][table["agent"] == agent] if met[seed] else table[column]).mean()
     best, tried = tune(lambda **chosen: np.mean([score(seed, make(**chosen)) for seed in seeds]), grid)
-    return make(**best), [trial | {"episodes": each * len(seeds)} for trial in tried]
+    return make(**best), [{name: trial[name] for name in grid} | {"score": trial["objective"], "by": by, "episodes": each * len(seeds), "seeds": tuple(seeds)} for trial in tried]
 
 # %% ../../nbs/40a_agents.tuning.ipynb #c024
-def check_seats(market, agent: int, others: Sequence[Policy]) -> None:
-    "Raise `LiquidityGameError` unless there is one policy for each of the other agents, and the agent is one of them all."
+def check_seats(market, agent: int, others: Sequence[Policy] | Mapping[int, Sequence[Policy]]) -> None:
+    "Raise `LiquidityGameError` unless there is one policy for each of the other agents, in every company, and the agent is one of them all."
+    if isinstance(others, Mapping):
+        for mates in others.values(): check_seats(market, agent, mates)
+        return
     if not isinstance(others, Sequence) or not all(isinstance(policy, Policy) for policy in others): raise LiquidityGameError(f"others is {short(others)}; it is a row of policies")
     if market.n_agents != 1 + len(others): raise LiquidityGameError(f"the market has {market.n_agents} agents and {len(others)} policies of others are given; each agent but the one that is tuned has one")
     if isinstance(agent, bool) or not isinstance(agent, Integral) or not 0 <= agent < market.n_agents: raise LiquidityGameError(f"agent is {agent!r}; the market has agents 0 .. {market.n_agents - 1}")
+
+def measuring_rows(steps: int, sizes: int, seeds: int, length: int) -> int:
+    "Markets in which each of some sizes, or distances, is measured on each seed: a tenth of the steps at most, and 64 episodes a size."
+    return max(1, min(64 // seeds, steps // (10 * sizes * seeds * length)))
 
 # %% ../../nbs/40a_agents.tuning.ipynb #c025
 def tune_baseline(
@@ -193,27 +213,27 @@ def tune_baseline(
     steps: int,                     # market steps in all, those that measure the market included
     play: Callable,                 # see `search`
     agent: int = 0,                 # the maker that is tuned
-    others: Sequence[Policy] = (),  # policies of the other agents, in order
-) -> tuple[Policy, list[dict]]:     # the tuned policy; every trial with its parameters, objective and episodes
+    others: Sequence[Policy] | Mapping[int, Sequence[Policy]] = (),  # see `company`
+    by: str = "objective",          # see `search`
+) -> tuple[Policy, list[dict]]:     # the tuned policy; every trial, see `search`
     "The best policy of a maker's family. Raises `LiquidityGameError` for an unknown family, seeds that are none or stand twice, an agent without a policy, or too few steps for one episode a trial and seed."
     check_budget(seeds, steps)
     probe = make_market(1)
     check_seats(probe, agent, others)
-    rows = min(64, max(1, steps // (10 * len(cfg.half_spread_ticks) * probe.episode_steps)))
-    facts = market_facts(make_market(rows), cfg.half_spread_ticks, seeds[0], agent, others) if name in CLOSED_FORMS else None
+    facts = market_facts(make_market(measuring_rows(steps, len(cfg.half_spread_ticks), len(seeds), probe.episode_steps)), cfg.half_spread_ticks, seeds, agent, others) if name in CLOSED_FORMS else None
     found = families(probe, facts, cfg, agent)
     if name not in found: raise LiquidityGameError(f"no baseline {name!r} is tuned; there are {', '.join(found)}")
-    return search(*found[name], make_market, seeds, steps, facts.steps if facts else 0, play, agent, others)
+    return search(*found[name], make_market, seeds, steps, facts.steps if facts else 0, play, agent, others, by)
 
-# %% ../../nbs/40a_agents.tuning.ipynb #c031
+# %% ../../nbs/40a_agents.tuning.ipynb #c033
 def grid_ends(
     trials: Sequence[dict],             # as `tune_baseline` returns them
     allowed: dict[str, float],          # parameter to the largest value that the market allows
 ) -> dict[str, str]:                    # parameter to "lowest" or "highest" of those tried, or "allowed"
     "The parameters whose best value sits at an end of its grid. One that was given a single value was not tuned, and is left out."
     if not trials: raise LiquidityGameError("there are no trials")
-    best, found = max(trials, key=lambda trial: trial["objective"]), {}
-    for name in best.keys() - {"objective", "episodes"}:
+    best, found = max(trials, key=lambda trial: trial["score"]), {}
+    for name in best.keys() - {"score", "by", "episodes", "seeds"}:
         tried = {trial[name] for trial in trials}
         if len(tried) == 1: continue
         if best[name] == min(tried): found[name] = "lowest"

@@ -210,12 +210,12 @@ def find_policies(texts: list[str], study: Study) -> list[Any]:
     policies = [None if text in TUNED[role] else rules[text] if text in rules else load_seat(Path(text), market, n, [*rules, *TUNED[role]]) for n, (text, role, rules) in enumerate(zip(texts, market.roles, simple))]
     for n, (text, role) in enumerate(zip(texts, market.roles)):
         if policies[n] is not None: continue
-        others = [policy if policy is not None else rules["do_nothing"] for policy, rules in zip(policies, simple)]
+        others = [policy if policy is not None else rules.get("do_nothing") or rules["late"] for policy, rules in zip(policies, simple)]
         policies[n] = tune_role(text, lambda batch: MarketBatch(study.market, batch), grids(study, role), study.runs.training_seeds, training_steps(study), play, n, others[:n] + others[n + 1:])[0]
     return policies
 
 # %% ../../nbs/80c_app.study.ipynb #c024
-EVALUATE = ("It reads the parameter file and the folders of trained policies; it writes nothing. Policies: random, do_nothing; of makers fixed_spread, avellaneda_stoikov, glft; of takers immediate, twap, vwap, almgren_chriss; of arbitrageurs pair_threshold, pair_zscore, pair_momentum; "
+EVALUATE = ("It reads the parameter file and the folders of trained policies; it writes nothing. Policies: random, do_nothing; of makers fixed_spread, avellaneda_stoikov, glft; of takers immediate, late (for do_nothing, where mandates are finished), twap, vwap, almgren_chriss; of arbitrageurs pair_threshold, pair_zscore, pair_momentum; "
             "or the folder of a trained policy: DIR of `train`, or data/train/SCENARIO/policies/seed_N of the pipeline. The episodes are those on which the stage `evaluate` of the pipeline judges: the first ones of "
             "runs.evaluation_seed, in the configuration that --scenario names. A rule with parameters is tuned first (seconds to minutes): on runs.training_seeds, with as many steps as a learner gets, beside the policies in the other seats. Where agents are of several kinds the scores of each follow the mean over all; "
             "money is in ticks x lots.")

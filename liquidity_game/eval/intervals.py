@@ -170,18 +170,23 @@ def compare(
     resamples: int = 5000,         # R
     level: float = 0.95,
     strata=None,                   # (E,) labels of the episodes
+    seeds: str = "own",            # or "shared": row s of both tables is the same training seed
 ) -> Interval:
-    "`x - y`, or `x / y`, with a stratified bootstrap interval that pairs the episodes. Raises `LiquidityGameError`, for a ratio also where `y` or one of its resamples is 0 or of the other sign."
+    "`x - y`, or `x / y`, with a stratified bootstrap interval that pairs the episodes, and the seeds where they are shared. Raises `LiquidityGameError`, for a ratio also where `y` or one of its resamples is 0 or of the other sign."
     if how not in ("difference", "ratio"):
         raise LiquidityGameError(f"how is {how!r}; 'difference' or 'ratio'")
+    if seeds not in ("own", "shared"): raise LiquidityGameError(f"seeds is {seeds!r}; 'own' or 'shared'")
     x, y, columns = paired(x, y, resamples, rng, strata)
+    if seeds == "shared" and len(x) != len(y): raise LiquidityGameError(f"x has {len(x)} seeds and y has {len(y)}; shared seeds are as many")
     join = np.subtract if how == "difference" else np.divide
-    top, bottom = (replicates(t, draw_counts(len(t), resamples, rng), columns, statistic) for t in (x, y))
+    rows = draw_counts(len(x), resamples, rng)
+    top, bottom = (replicates(t, r, columns, statistic) for t, r in ((x, rows), (y, rows if seeds == "shared" else draw_counts(len(y), resamples, rng))))
     if how == "ratio" and not (bottom * (below := statistic(y.ravel())) > 0).all():
         raise LiquidityGameError(f"the statistic of y is {below:g}, and {bottom.min():g} to {bottom.max():g} in the resamples; a ratio needs a denominator whose sign is beyond doubt")
     draws, value = join(top, bottom), join(statistic(x.ravel()), statistic(y.ravel()))
     scale = 1.0 if how == "difference" else value
-    freedom = degrees_of_freedom(x.mean(1), scale * y.mean(1), within(x.mean(0) - scale * y.mean(0), strata))
+    runs = (x.mean(1) - scale * y.mean(1),) if seeds == "shared" else (x.mean(1), scale * y.mean(1))
+    freedom = degrees_of_freedom(*runs, within(x.mean(0) - scale * y.mean(0), strata))
     return expanded_percentile(value, draws, freedom, level)
 
 # %% ../../nbs/71_eval.intervals.ipynb #c031

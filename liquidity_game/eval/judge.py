@@ -65,5 +65,5 @@ def judged(market, table: pd.DataFrame, trace: dict, record: dict, agent: int, h
     steps = quoted(market, trace, agent).assign(spread=lambda frame: frame["bid"] + frame["ask"])
     quotes = steps.groupby(["regime", "inventory"]).agg(steps=("episode", "size"), bid=("bid", "mean"), ask=("ask", "mean")).reset_index()
     spreads = steps.groupby(["episode", "regime"]).agg(steps=("spread", "size"), quoted=("spread", "count"), spread=("spread", "mean")).reset_index()
-    offered = float((steps["lots"]*(steps["bid"].notna().astype(int) + steps["ask"].notna())).sum())*market.n_assets
+    offered = float((steps["lots"]*(steps["bid"].notna().astype(int) + steps["ask"].notna())).sum())*(market.n_assets if market.cfg.maker.assets == "all" else 1)
     return Judged(own, quotes, spreads, facts | {"filled_share": float(own["volume"].sum())/offered if offered else None}, marked)

@@ -34,7 +34,7 @@ STYLE = {
 }
 COLOURS = {
     "learned": "#1f5fa8", "avellaneda_stoikov": "#c8553d", "fixed_spread": "#e0a030", "glft": "#7d5ba6", "random": "#7c8a99", "do_nothing": "#b9b9b9", "optimum": "#111111",
-    "almgren_chriss": "#c8553d", "twap": "#e0a030", "vwap": "#7d5ba6", "immediate": "#5b7f3a", "pair_threshold": "#c8553d", "pair_zscore": "#e0a030", "pair_momentum": "#7d5ba6", "stranger": "#3d9db3",
+    "almgren_chriss": "#c8553d", "twap": "#e0a030", "vwap": "#7d5ba6", "immediate": "#5b7f3a", "late": "#8c6d4f", "pair_threshold": "#c8553d", "pair_zscore": "#e0a030", "pair_momentum": "#7d5ba6", "stranger": "#3d9db3",
     "normal": "#3a8f85", "stress": "#a63a50", "bid": "#2f7dbd", "ask": "#cf5c4e", "mid": "#333333",
     "random_valid": "#7c8a99", "ev_oracle": "#c8553d", "ev_oracle_kelly": "#e0a030", "ev_oracle_fixed": "#7d5ba6", "level1": "#1f5fa8", "optimum_alone": "#111111", "equilibrium": "#3a8f85",
 }
@@ -43,7 +43,7 @@ LINES = ("#1f5fa8", "#c8553d", "#e0a030", "#3a8f85", "#7d5ba6", "#7c8a99")  # of
 LABELS = {"learned": "learned (PPO)", "avellaneda_stoikov": "Avellaneda–Stoikov", "fixed_spread": "fixed spread, tuned", "do_nothing": "no quotes", "glft": "GLFT", "optimum": "computed optimum",
           "delta_mtm": "change of wealth before fees", "fees": "rebates less fees", "inventory": "charge for inventory", "liquidity": "presence",
           "random_valid": "random, valid", "ev_oracle": "EV oracle", "ev_oracle_kelly": "EV oracle, Kelly", "ev_oracle_fixed": "EV oracle, fixed", "ev_oracle_kelly_tuned": "EV oracle, Kelly, tuned", "ev_oracle_fixed_tuned": "EV oracle, fixed, tuned", "level1": "level 1", "optimum_alone": "optimum of one player", "optimum_unaware": "optimum, old world",
-          "almgren_chriss": "Almgren–Chriss", "twap": "TWAP", "vwap": "VWAP", "immediate": "all at once", "pair_threshold": "pair threshold", "pair_zscore": "pair z-score", "pair_momentum": "pair momentum", "stranger": "learned, other seed",
+          "almgren_chriss": "Almgren–Chriss", "twap": "TWAP", "vwap": "VWAP", "immediate": "all at once", "late": "as late as possible", "pair_threshold": "pair threshold", "pair_zscore": "pair z-score", "pair_momentum": "pair momentum", "stranger": "learned, other seed",
           "multi_agent_basic": "maker and taker", "multi_asset_gnn": "maker and arbitrageur", "single_maker_hybrid": "default market, hybrid", "multi_agent_basic_hybrid": "maker and taker, hybrid", "multi_asset_gnn_hybrid": "maker and arbitrageur, hybrid",
           "single_maker": "default market", "as_market": "A–S market", "normal": "calm"}
 
