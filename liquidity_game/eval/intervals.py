@@ -194,7 +194,7 @@ def spreads(
 ) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
     "The statistic, and what resamples add to it, each (R,): of seeds alone, of episodes alone, and of both beyond the two."
     value = statistic(table.ravel())
-    kinds, which = np.unique(rows, axis=0, return_inverse=True)   # few seeds have few resamples
+    kinds, which = (rows, np.arange(len(rows))) if statistic is mean else np.unique(rows, axis=0, return_inverse=True)  # few seeds have few resamples
     seeds = replicates(table, kinds, np.ones((len(kinds), table.shape[1])), statistic)[which.ravel()] - value
     episodes = replicates(table, np.ones_like(rows), columns, statistic) - value
     return value, seeds, episodes, replicates(table, rows, columns, statistic) - value - seeds - episodes
