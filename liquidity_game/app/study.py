@@ -235,7 +235,7 @@ def evaluate(args: argparse.Namespace) -> dict:
 
 # %% ../../nbs/80c_app.study.ipynb #c031
 ANALYZE = ("It reads a CSV: log.csv in the DIR of `train`, or data/train/SCENARIO/rewards.csv, which the stage `train` of the pipeline (make repro) writes with all its seeds. It writes the picture. "
-           "The interval is one over seeds, and with a single seed one over the rows at its end, which says nothing about another seed.")
+           "The interval is one over seeds; a single seed has none, because nothing in its table says how another would have gone.")
 
 def analyze_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--csv", required=True, type=existing, metavar="FILE", help="table of a training run or of several, or the DIR of `train`")

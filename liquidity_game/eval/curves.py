@@ -55,14 +55,13 @@ def curves(table: pd.DataFrame) -> pd.DataFrame:
 def reached(
     curve: pd.DataFrame,  # one panel of `curves`
 ) -> dict:                # value, low, high, interval (what it is taken over), first, rows, seeds
-    "The last tenth of one curve over seeds with its 95 % interval, and its first tenth."
+    "The last tenth of one curve with its 95 % interval over seeds, and its first tenth; a single seed has no interval."
     runs = [run["value"].to_numpy() for _, run in curve.sort_values("steps").groupby("seed")]
     rows = min(map(len, runs))
     tenth = max(1, rows//10)
-    ends = [run[rows - tenth:rows] for run in runs]
-    over = f"{len(runs)} seeds" if len(runs) > 1 else f"the last {tenth} rows of the only seed" if tenth > 1 else ""
-    value, low, high = bootstrap(ends, random_stream(0, "analyze"), mean) if over else (ends[0][0], None, None)
-    return {"value": value, "low": low, "high": high, "interval": f"95 %, over {over}" if over else "none: one seed, and one row at its end",
+    ends = [run[rows - tenth:rows].mean() for run in runs]
+    value, low, high = bootstrap(np.array(ends)[:, None], random_stream(0, "analyze"), mean) if len(runs) > 1 else (ends[0], None, None)
+    return {"value": float(value), "low": low, "high": high, "interval": f"95 %, over {len(runs)} seeds" if len(runs) > 1 else "none: one seed",
             "first": float(np.mean([run[:tenth].mean() for run in runs])), "rows": rows, "seeds": len(runs)}
 
 # %% ../../nbs/71a_eval.curves.ipynb #c016
