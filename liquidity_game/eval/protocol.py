@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import pandas as pd
 
+from ..market.roles import ENTRIES
 from ..types import LiquidityGameError, Policy, random_stream
 
 # %% ../../nbs/70a_eval.protocol.ipynb #c005
@@ -47,10 +48,11 @@ def play(
     if len(policies) != N:
         raise LiquidityGameError(f"{len(policies)} policies for a market with {N} agents; each seat needs one")
     streams = [random_stream(seed, "policy", n, first) for n in range(N)]
+    widths = [len(ENTRIES[role]) for role in market.roles] if hasattr(market, "roles") else [K]*N
     obs, alive = market.reset(seed, first), np.ones(B, bool)
     ended, steps = [], []
     for _ in range(limit):
-        actions = decide(policies, obs, streams, K)
+        actions = decide(policies, obs, streams, K, widths)
         if record: steps.append((obs.copy(), actions, alive.copy()))
         obs, reward, terminated, truncated, info = market.step(actions)
         if record: steps[-1] += (reward.copy(),)
@@ -61,14 +63,14 @@ def play(
     raise LiquidityGameError(f"{alive.sum()} of {B} episodes have not ended after {limit} steps")
 
 # %% ../../nbs/70a_eval.protocol.ipynb #c008
-def decide(policies: list[Policy], obs: np.ndarray, streams: list[np.random.Generator], K: int) -> np.ndarray:
-    "(B, N, K) float32: the action of each agent on what it sees."
-    actions = np.empty((*obs.shape[:2], K), np.float32)
+def decide(policies: list[Policy], obs: np.ndarray, streams: list[np.random.Generator], K: int, widths: Sequence[int]) -> np.ndarray:
+    "(B, N, K) float32: the action of each agent on what it sees; a policy may give the entries of its role alone."
+    actions = np.zeros((*obs.shape[:2], K), np.float32)
     for n, (policy, stream) in enumerate(zip(policies, streams)):
         action = np.asarray(policy.act(np.ascontiguousarray(obs[:, n]), stream))
-        if action.shape != (len(obs), K):
+        if action.shape not in ((len(obs), K), (len(obs), widths[n])):
             raise LiquidityGameError(f"agent {n}: the action has shape {action.shape}; the market takes {(len(obs), K)}")
-        actions[:, n] = action
+        actions[:, n, :action.shape[1]] = action
     return actions
 
 def finished(episode: dict[str, Any], rows: np.ndarray, N: int, first: int) -> pd.DataFrame:
@@ -81,7 +83,7 @@ def traced(steps: list[tuple]) -> dict[str, np.ndarray]:
     "The steps as arrays with time on axis 0; empty if nothing was recorded."
     return {name: np.stack(column) for name, column in zip(("obs", "actions", "alive", "reward"), zip(*steps))}
 
-# %% ../../nbs/70a_eval.protocol.ipynb #c016
+# %% ../../nbs/70a_eval.protocol.ipynb #c018
 @dataclass(frozen=True)
 class RunsConfig:
     "Section `runs` of params.yaml."
@@ -104,7 +106,7 @@ class RunsConfig:
         if isinstance(self.episodes, bool) or not isinstance(self.episodes, Integral) or self.episodes < 2:
             raise ValueError(f"episodes is {self.episodes!r}; it is a whole number, and an interval needs 2 or more")
 
-# %% ../../nbs/70a_eval.protocol.ipynb #c019
+# %% ../../nbs/70a_eval.protocol.ipynb #c021
 def scores_of(
     results: pd.DataFrame,   # columns policy, seed, episode, and the score
     policy: str,
