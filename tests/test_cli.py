@@ -103,7 +103,8 @@ def test_a_place_that_cannot_be_written_is_refused(root, tmp_path):
     (tmp_path/"file").write_text("")
     (tmp_path/"log.csv").write_text("steps,objective\n1,1\n2,2\n")
     small = [part for change in ("train.steps=1024", "ppo.markets=8", "ppo.rollout_steps=64", "market.episode_steps=50") for part in ("--set", change)]
-    for out in (tmp_path/"file"/"run", tmp_path/"file", *(["/proc/x"] if Path("/proc").is_dir() else [])):
+    assert f"{tmp_path/'file'} is a file; --out is a folder" in refused(call("train", "--scenario", "single_maker", "--params", root/"params.yaml", "--seed", "0", *small, "--out", tmp_path/"file"))
+    for out in (tmp_path/"file"/"run", *(["/proc/x"] if Path("/proc").is_dir() else [])):
         assert str(out) in refused(call("train", "--scenario", "single_maker", "--params", root/"params.yaml", "--seed", "0", *small, "--out", out))
     assert str(tmp_path/"file") in refused(call("analyze", "--csv", tmp_path/"log.csv", "--out", tmp_path/"file"/"a.png"))
 
@@ -178,6 +179,33 @@ def test_a_run_goes_on_as_itself_alone(root, tmp_path):
     (tmp_path/"run"/"log.csv").unlink()
     done = call(*train, "--seed", "0")
     assert done.returncode == 2 and "log.csv cannot be read" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_runs_of_two_kinds_do_not_mix(root, tmp_path):
+    "Neither a training run nor a measurement run is begun in the folder of the other, or among files of others; nothing there changes."
+    small = [part for change in ("train.steps=1024", "ppo.markets=8", "ppo.rollout_steps=64", "market.episode_steps=50") for part in ("--set", change)]
+    train = ("train", "--scenario", "single_maker", "--params", root/"params.yaml", "--seed", "0", "--episodes", "4", *small, "--out")
+    measure = ("measure", "--params", root/"params.yaml", "--steps", "5", "--no-report", "--out")
+    assert call(*train, tmp_path/"learned").returncode == call(*measure, tmp_path/"tape").returncode == 0
+    (tmp_path/"mine").mkdir()
+    (tmp_path/"mine"/"notes.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for command, place, told in ((measure, "learned", "holds a training run"), (train, "tape", "holds a measurement run"), (measure, "mine", "is not empty and holds no measurement run"), (train, "mine", "is not empty and holds no training run")):
+        assert f"{tmp_path/place} {told}; choose another --out" in refused(call(*command, tmp_path/place))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    for command, place in ((train, "learned"), (measure, "tape")): assert call(*command, tmp_path/place).returncode == 0  # each goes on, or begins again, as itself
+
+
+def test_a_parameter_file_from_afar_is_told(root, tmp_path, monkeypatch):
+    "Outside of every project the file beside the package is read, and said to be; above the working directory nothing is said."
+    from liquidity_game import config
+    judge = ("evaluate", "--scenario", "single_maker", "--policy", "do_nothing", "--episodes", "2", "--json")
+    monkeypatch.chdir(tmp_path)
+    done = call(*judge)
+    assert done.returncode == 0 and json.loads(done.stdout)["objective"] == 0
+    assert done.stderr == f"liquidity-game: read {Path(config.__file__).resolve().parent.parent/'params.yaml'}, as there is no params.yaml in the working directory or above it\n"
+    monkeypatch.chdir(root/"nbs")
+    assert call(*judge).stderr == ""
 
 
 def test_json_is_the_last_line(tmp_path):

@@ -1,14 +1,16 @@
-"""One test per notebook of the library, run as `nbdev_test` runs it: each in a fresh process, forked from one that has loaded nbdev."""
+"""One test per notebook of the library, run as `nbdev_test` runs it: each in a fresh process, forked from one that has loaded nbdev. The index has to print what it shows."""
 import contextlib
 import io
 import multiprocessing
 import os
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted(p for folder in ("", "tutorials") for p in (ROOT/"nbs"/folder).glob("*.ipynb") if p.name[0] not in "._")
+NOTEBOOKS = sorted(p for folder in ("", "tutorials") for p in (ROOT/"nbs"/folder).glob("*.ipynb") if p.name[0] not in "._" and p.stem != "index")
 FRESH = multiprocessing.get_context("forkserver")
 FRESH.set_forkserver_preload(["nbdev.test"])
 LIMIT_S = 600
@@ -47,3 +49,18 @@ def failure(path: Path, force_flags: list[str] = []) -> str | None:
 def test_notebook(path, request):
     force_flags = ["slow"] if request.config.getoption("--slow") else []
     if error := failure(path, force_flags): pytest.fail(error, pytrace=False)
+
+
+def printed(notebook) -> list[str]:
+    "What each cell of a notebook shows as text."
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return ["".join(o.text if o.output_type == "stream" else o.data["text/plain"] for o in cell.outputs if o.get("name") != "stderr" and "text/plain" in o.get("data", {"text/plain": ""})) for cell in code]
+
+
+def test_the_readme_shows_what_a_run_gives():
+    "README.md is compared with the saved outputs of the index (`make check`), and these here with those of a fresh run."
+    notebook = nbformat.read(ROOT/"nbs"/"index.ipynb", 4)
+    shown = printed(notebook)
+    NotebookClient(notebook, timeout=LIMIT_S, kernel_name="python3", resources={"metadata": {"path": str(ROOT/"nbs")}}).execute()
+    for k, (old, new) in enumerate(zip(shown, printed(notebook), strict=True)): assert old == new, f"code cell {k} of nbs/index.ipynb"
+    assert sum(map(bool, shown)) > 5

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Market', 'TrainingError', 'Log', 'critic_inputs', 'Trainer', 'collect', 'advance', 'differences', 'identity',
-           'own_arrays', 'market_arrays', 'save_checkpoint', 'read_checkpoint', 'load_checkpoint', 'progress_bar',
-           'tensorboard_writer', 'train']
+           'own_arrays', 'market_arrays', 'save_checkpoint', 'other_run', 'read_checkpoint', 'load_checkpoint',
+           'progress_bar', 'tensorboard_writer', 'train']
 
 # %% ../../nbs/44a_agents.train.ipynb #c002
 import csv
@@ -111,7 +111,7 @@ class Trainer:
     ):
         if market.n_agents < 1: raise TrainingError(f"the market has {market.n_agents} agents; training needs one or more")
         if isinstance(steps, bool) or not isinstance(steps, Integral) or not 1 <= steps <= 2**53: raise TrainingError(f"steps is {steps!r}; a run has a whole number of them, 1 to 2**53")
-        self.market, self.cfg, self.seed, self.update = market, cfg, seed, 0
+        self.market, self.cfg, self.steps, self.seed, self.update = market, cfg, steps, seed, 0
         self.roles = roles_of(market, cfg.share_parameters, cfg.encoder) if roles is None else roles
         self.updates = math.ceil(steps / (cfg.markets * cfg.rollout_steps))
         if sorted(sum((role.agents for role in self.roles), ())) != list(range(market.n_agents)):
@@ -232,6 +232,17 @@ def save_checkpoint(self, path: str | Path) -> None:
 Trainer.save = save_checkpoint
 
 # %% ../../nbs/44a_agents.train.ipynb #c026
+def other_run(
+    kept: dict,        # `identity` of a run
+    trainer: Trainer,
+) -> str:
+    "What differs between two runs, empty if nothing does; of their lengths what was asked for."
+    now, told = identity(trainer), []
+    whole, here = (run["updates"] * run["ppo"]["markets"] * run["ppo"]["rollout_steps"] for run in (kept, now))
+    if whole != here: told = [f"train.steps {whole:,} ({kept['updates']:,} updates) and not {trainer.steps:,} ({now['updates']:,} updates)"]
+    return "; ".join(told + [text for text in differences(kept, now) if not text.startswith("updates ")])
+
+# %% ../../nbs/44a_agents.train.ipynb #c027
 def read_checkpoint(
     trainer: Trainer,
     path: str | Path,
@@ -240,9 +251,9 @@ def read_checkpoint(
     try:
         with safe_open(path, "np") as file:
             about, arrays = json.loads(file.metadata()["run"]), {name: file.get_tensor(name) for name in file.keys()}
-            kept, update, streams = about["identity"], about["update"], about["streams"]
+            differ, update, streams = other_run(about["identity"], trainer), about["update"], about["streams"]
     except (OSError, SafetensorError, RecursionError, KeyError, TypeError, ValueError) as e: raise TrainingError(f"{path} is not a checkpoint: {e}") from None
-    if differ := differences(kept, identity(trainer)): raise TrainingError(f"{path} belongs to a run with {'; '.join(differ)}")
+    if differ: raise TrainingError(f"{path} belongs to a run with {differ}; use the same settings, or another folder")
     own, market = own_arrays(trainer), market_arrays(trainer.market)
     if odd := sorted(set(arrays) ^ set(own | market)): raise TrainingError(f"{path} is damaged: it differs in {odd} from what this run holds")
     try:
@@ -257,7 +268,7 @@ def read_checkpoint(
     except (KeyError, TypeError, ValueError, OverflowError) as e: raise TrainingError(f"{path} is damaged: {e}") from None
     return about, arrays
 
-# %% ../../nbs/44a_agents.train.ipynb #c027
+# %% ../../nbs/44a_agents.train.ipynb #c028
 def load_checkpoint(self, path: str | Path) -> None:
     "Continue from a checkpoint. Raises `TrainingError`, and leaves the run as it was, if it is damaged or of another run."
     (about, arrays), before = read_checkpoint(self, path), market_arrays(self.market)
@@ -277,7 +288,7 @@ def load_checkpoint(self, path: str | Path) -> None:
 
 Trainer.load = load_checkpoint
 
-# %% ../../nbs/44a_agents.train.ipynb #c029
+# %% ../../nbs/44a_agents.train.ipynb #c030
 def progress_bar(updates: int) -> Callable[["Trainer", list[dict]], None]:
     "A progress line with the time that is left."
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -301,7 +312,7 @@ def tensorboard_writer(folder: Path) -> Callable[["Trainer", list[dict]], None]:
         writer.flush()
     return report
 
-# %% ../../nbs/44a_agents.train.ipynb #c030
+# %% ../../nbs/44a_agents.train.ipynb #c031
 def train(
     market: Market,
     cfg: PPOConfig,

@@ -182,7 +182,9 @@ def search(
     "Share the steps out among trials and seeds, and try the whole grid. Raises `LiquidityGameError` for too few steps, or a seed without its company."
     trials, length = prod(map(len, grid.values())), make_market(1).episode_steps
     each = (steps - measured) // (trials * len(seeds) * length)
-    if each < 1: raise LiquidityGameError(f"{steps} steps, {measured} of them to measure the market, for {trials} trials on {len(seeds)} seeds; an episode has {length}")
+    if each < 1:
+        needed = trials * len(seeds) * length  # and what measures the market: a tenth of all, or one episode at each distance or size
+        raise LiquidityGameError(f"{steps:,} steps are too few: {trials} trials on {len(seeds)} seeds take {needed + (max(measured, -(-needed // 9)) if measured else 0):,} (an episode has {length}); raise train.steps, or shorten the lists of values that are tried")
     market, met, column, sign = make_market(each), company(seeds, others), by.removeprefix("-"), -1 if by.startswith("-") else 1
     def score(seed, policy):
         table = play(market, seated(agent, policy, met[seed]) if met[seed] else policy, seed).table

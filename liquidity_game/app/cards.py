@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .cli import check_memory, command, nearest_params, parameter_arguments, positive, readable, seed
+from .cli import check_memory, command, parameter_arguments, params_file, positive, readable, seed
 from ..types import LiquidityGameError
 
 # %% ../../nbs/80a_app.cards.ipynb #c005
@@ -40,7 +40,7 @@ def load_study(args: argparse.Namespace) -> Study:
     "The parameters with the changes of the command line. Raises `ConfigError`."
     from liquidity_game.cards.game import cards_config
     from liquidity_game.config import load_params, override
-    file = args.params or nearest_params()
+    file = params_file(args)
     switches = {f"cards.{part}.enabled": getattr(args, part) == "on" for part in ("events", "impact") if getattr(args, part, None)}
     params = override(override(load_params(file), args.set, file), switches, file)
     return Study(params, file, cards_config(params, file))

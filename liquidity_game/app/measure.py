@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .cli import command, existing, nearest_params, positive, progress_bar, read_params, seed
+from .cli import check_out, command, existing, params_file, positive, progress_bar, read_params, seed
 
 # %% ../../nbs/80b_app.measure.ipynb #c006
 def seat_policies(
@@ -40,10 +40,10 @@ MEASURE = ("It reads the parameter file (section population and others) and a tr
 def measure_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--steps", type=positive, help="timesteps (default: as in the pipeline)")
     parser.add_argument("--seed", type=seed, default=0, help="of everything random (default 0)")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="tape and report; those of an earlier run there are replaced")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="tape and report; those of an earlier run there are replaced, and a folder with anything else is refused")
     parser.add_argument("--policy", type=existing, metavar="FILE", help="policy.json of a trained policy, or its folder (default: the one that the pipeline has trained, else Avellaneda and Stoikov's rule)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a parameter, for example population.levels=5; may be given more than once")
-    parser.add_argument("--params", type=existing, metavar="FILE", help="parameter file (default: the nearest params.yaml, from the working directory upwards)")
+    parser.add_argument("--params", type=existing, metavar="FILE", help="parameter file (default: the nearest params.yaml, from the working directory upwards, else the one beside the package)")
     parser.add_argument("--no-report", action="store_true", help="the tape, findings.json and checks.csv only")
 
 # %% ../../nbs/80b_app.measure.ipynb #c009
@@ -58,7 +58,7 @@ def measure(args: argparse.Namespace) -> dict:
     from liquidity_game.sim.population import population_config
     from liquidity_game.sim.seats import seat_config
     from liquidity_game.sim.tape import folder_lock, record
-    file = args.params or nearest_params()
+    file = params_file(args)
     params = override(read_params(file)[0], args.set, file)
     (population, world), checks, fallback = population_config(params, file), section(ChecksConfig, params, "tape_checks", file), section(Fallback, params, "measure_population.fallback", file)
     steps, number = (check(params["measure_population"].get(key), int, f"{file}: section 'measure_population': key {key!r}") for key in ("steps", "training_seed"))
@@ -66,6 +66,7 @@ def measure(args: argparse.Namespace) -> dict:
     policies, words = seat_policies([g for g in population.learned if g.count], trained, fallback, number, Path(file).resolve().parent, args.policy)
     steps = args.steps or steps
     check_steps(population, steps)
+    check_out(args.out, "measurement")
     if not args.no_report: report_config(params, file)
     with folder_lock(args.out):
         warm_up(population, world, policies, trained)

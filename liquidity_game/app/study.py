@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['TRAIN', 'SECTIONS', 'EVALUATE', 'ANALYZE', 'scenario_arguments', 'Study', 'load_study', 'check_markets', 'judged_on',
            'bench_market_arguments', 'bench_market', 'bench_ppo_arguments', 'bench_ppo', 'Clocked', 'scores', 'judge',
-           'train_arguments', 'train', 'training_steps', 'learning_speed', 'grids', 'seat_texts', 'load_seat',
-           'find_policies', 'evaluate_arguments', 'evaluate', 'analyze_arguments', 'analyze']
+           'train_arguments', 'show_training', 'train', 'training_steps', 'learning_speed', 'grids', 'seat_texts',
+           'load_seat', 'no_policy', 'find_policies', 'tuned', 'evaluate_arguments', 'show_scores', 'evaluate',
+           'analyze_arguments', 'check_ended', 'analyze']
 
 # %% ../../nbs/80c_app.study.ipynb #c002
-import argparse, time
+import argparse, json, time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .cli import check_memory, command, existing, nearest_params, parameter_arguments, positive, progress_bar, read_params, seed
+from .cli import check_memory, check_out, command, existing, parameter_arguments, params_file, positive, progress_bar, read_params, readable, seed, show
 from ..types import LiquidityGameError
 
 # %% ../../nbs/80c_app.study.ipynb #c006
@@ -33,7 +34,7 @@ def load_study(args: argparse.Namespace) -> Study:
     from liquidity_game.config import configured, nearest, section
     from liquidity_game.eval.protocol import RunsConfig
     from liquidity_game.market.settings import market_config
-    file = args.params or nearest_params()
+    file = params_file(args)
     params, known = read_params(file)
     if args.scenario not in known: raise LiquidityGameError(f"no scenario {args.scenario!r} in {file}; {nearest(args.scenario, known)}")
     params = configured(params, args.scenario, args.set, file)
@@ -76,7 +77,7 @@ def bench_ppo(args: argparse.Namespace) -> dict:
     from liquidity_game.agents import bench
     from liquidity_game.agents.ppo import PPOConfig
     from liquidity_game.config import load_params, override, section
-    file = args.params or nearest_params()
+    file = params_file(args)
     return bench.bench_ppo(section(PPOConfig, override(load_params(file), args.set, file), "ppo", file), repeats=args.repeats)
 
 # %% ../../nbs/80c_app.study.ipynb #c014
@@ -116,16 +117,21 @@ def judge(study: Study, policies: list, episodes: int) -> dict:
 # %% ../../nbs/80c_app.study.ipynb #c017
 TRAIN = ("It reads the parameter file and writes into DIR: the policies (a folder for each role), log.csv (a row for each update), times.csv, a checkpoint, config.json and provenance.json. "
          "The stage `train` of the pipeline (make repro) trains the same way, for each configuration (a scenario is one of them) and each of runs.training_seeds, into "
-         "data/train/SCENARIO: equal seeds and parameters give equal policies there and here. This command neither reads nor changes those runs.")
+         "data/train/SCENARIO: equal seeds and parameters give equal policies there and here, on the same machine. This command neither reads nor changes those runs.")
 
 def train_arguments(parser: argparse.ArgumentParser):
     scenario_arguments(parser)
     parser.add_argument("--episodes", type=positive, help="to judge on (default: as in the pipeline)")
     parser.add_argument("--seed", required=True, type=seed, help="of the learner and of its markets")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="policies, log and checkpoints; a run that was interrupted goes on")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="policies, log and checkpoints; a run that was interrupted goes on, and a folder with anything else is refused")
+
+def show_training(result: dict) -> str:
+    "Scores for a person, who is told where the steps were rounded."
+    steps, asked = result["steps"], result["steps_asked"]
+    return show({name: value for name, value in result.items() if name != "steps_asked"} | ({"steps": f"{steps:,} ({asked:,} rounded up to whole updates)"} if steps != asked else {}))
 
 # %% ../../nbs/80c_app.study.ipynb #c018
-@command("train", "train the agents of a scenario, and judge what they have learned", train_arguments, details=TRAIN)
+@command("train", "train the agents of a scenario, and judge what they have learned", train_arguments, show_training, TRAIN)
 def train(args: argparse.Namespace) -> dict:
     "Train one seed into a folder."
     from liquidity_game.agents.graphs import place
@@ -138,12 +144,13 @@ def train(args: argparse.Namespace) -> dict:
     ppo = section(PPOConfig, study.params, "ppo", study.file)
     steps, episodes = training_steps(study), judged_on(study, args)
     check_markets(study, ppo.markets, "ppo.markets")
+    check_out(args.out, "training")
     market = MarketBatch(study.market, ppo.markets)
     with progress_bar(f"train {args.scenario}") as follow:
         policies, _ = train(market, ppo, steps, args.seed, args.out, progress=lambda trainer, rows: follow(trainer.update, trainer.updates))
     write_run(args.out, {"scenario": args.scenario, "seed": args.seed, "steps": steps, "ppo": resolved(ppo), "market": resolved(study.market)})
     by_agent = {agent: place(policies[role.name], market, agent).frozen() for role in roles_of(market, ppo.share_parameters, ppo.encoder) for agent in role.agents}
-    return judge(study, [by_agent[n] for n in range(market.n_agents)], episodes) | learning_speed(args.out) | {"out": str(args.out)}
+    return judge(study, [by_agent[n] for n in range(market.n_agents)], episodes) | learning_speed(args.out) | {"steps_asked": steps, "out": str(args.out)}
 
 # %% ../../nbs/80c_app.study.ipynb #c019
 def training_steps(study: Study) -> int:
@@ -197,27 +204,46 @@ def load_seat(place: Path, market: Any, n: int, names: list[str]) -> Any:
     if own is None and len(found) == market.n_agents == 1: own = place/found[0]
     if own is not None: return seat_at(load_any(own), market, n).frozen()
     if found: raise LiquidityGameError(f"{place} holds the policies {', '.join(found)}, and none for {agent}; --policy {agent}=NAME gives it one")
-    raise LiquidityGameError(f"no policy {str(place)!r} for {agent}; it is {', '.join(names)}, or the folder of a trained policy")
+    raise LiquidityGameError(no_policy(place, agent, market.roles[n], names))
 
-# %% ../../nbs/80c_app.study.ipynb #c023
-def find_policies(texts: list[str], study: Study) -> list[Any]:
-    "A policy for each agent, by names and folders; rules are tuned."
-    from liquidity_game.agents.opponents import TUNED, tune_role, untuned
-    from liquidity_game.eval.protocol import play
+def no_policy(place: Path, agent: str, role: str, names: list[str]) -> str:
+    "Why a text is neither the name of a rule nor a folder with a policy."
+    from liquidity_game.config import nearest
+    if place.is_dir(): return f"{place} holds neither policy.json nor {role}/policy.json"
+    if len(place.parts) > 1: return f"there is no folder {place}"
+    close = nearest(str(place), names)
+    return f"no policy {str(place)!r} for {agent}; {close if close.startswith('did') else 'it is ' + ', '.join(names) + ', or the folder of a trained policy'}"
+
+# %% ../../nbs/80c_app.study.ipynb #ca24068b
+def find_policies(texts: list[str], study: Study) -> tuple[list[Any], dict[str, dict]]:
+    "A policy for each agent, by names and folders; and by agent what tuning chose, where its policy is a rule with parameters."
+    from liquidity_game.agents.opponents import TUNED, untuned
     from liquidity_game.market.dynamics import MarketBatch
     market = MarketBatch(study.market, 1)
     texts, simple = seat_texts(texts, market), [untuned(market, n, grids(study, role)) for n, role in enumerate(market.roles)]
     policies = [None if text in TUNED[role] else rules[text] if text in rules else load_seat(Path(text), market, n, [*rules, *TUNED[role]]) for n, (text, role, rules) in enumerate(zip(texts, market.roles, simple))]
-    for n, (text, role) in enumerate(zip(texts, market.roles)):
+    chosen = {}
+    for n, text in enumerate(texts):
         if policies[n] is not None: continue
         others = [policy if policy is not None else rules.get("do_nothing") or rules["late"] for policy, rules in zip(policies, simple)]
-        policies[n] = tune_role(text, lambda batch: MarketBatch(study.market, batch), grids(study, role), study.runs.training_seeds, training_steps(study), play, n, others[:n] + others[n + 1:])[0]
-    return policies
+        policies[n], chosen[market.agents[n]] = tuned(text, study, n, market.roles[n], others[:n] + others[n + 1:])
+    return policies, chosen
+
+def tuned(name: str, study: Study, agent: int, role: str, others: list[Any]) -> tuple[Any, dict]:
+    "A rule with its best parameters, and these. Raises `LiquidityGameError`, naming the rule and the section of its parameters."
+    from liquidity_game.agents.opponents import tune_role
+    from liquidity_game.eval.protocol import play
+    from liquidity_game.market.dynamics import MarketBatch
+    make, cfg = (lambda batch: MarketBatch(study.market, batch)), grids(study, role)
+    try: policy, trials = tune_role(name, make, cfg, study.runs.training_seeds, training_steps(study), play, agent, others)
+    except LiquidityGameError as error: raise LiquidityGameError(f"{name} cannot be tuned on section {SECTIONS[role][0]}: {error}") from None
+    best = max(trials, key=lambda trial: trial["score"])
+    return policy, {key: value for key, value in best.items() if key not in ("score", "by", "episodes", "seeds")}
 
 # %% ../../nbs/80c_app.study.ipynb #c024
 EVALUATE = ("It reads the parameter file and the folders of trained policies; it writes nothing. Policies: random, do_nothing; of makers fixed_spread, avellaneda_stoikov, glft; of takers immediate, late (for do_nothing, where mandates are finished), twap, vwap, almgren_chriss; of arbitrageurs pair_threshold, pair_zscore, pair_momentum; "
             "or the folder of a trained policy: DIR of `train`, or data/train/SCENARIO/policies/seed_N of the pipeline. The episodes are those on which the stage `evaluate` of the pipeline judges: the first ones of "
-            "runs.evaluation_seed, in the configuration that --scenario names. A rule with parameters is tuned first (seconds to minutes): on runs.training_seeds, with as many steps as a learner gets, beside the policies in the other seats. Where agents are of several kinds the scores of each follow the mean over all; "
+            "runs.evaluation_seed, in the configuration that --scenario names. A rule with parameters is tuned first (seconds to minutes): on runs.training_seeds, with as many steps as a learner gets, beside the policies in the other seats; what tuning chose follows the scores. Where agents are of several kinds the scores of each follow the mean over all; "
             "money is in ticks x lots.")
 
 def evaluate_arguments(parser: argparse.ArgumentParser):
@@ -225,15 +251,21 @@ def evaluate_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--episodes", type=positive, help="to judge on (default: as in the pipeline)")
     parser.add_argument("--policy", required=True, action="append", metavar="[AGENT=]POLICY", help="a policy by its name or its folder, for all agents or for one; may be given more than once")
 
-@command("evaluate", "judge policies: objective with its interval, over episodes", evaluate_arguments, details=EVALUATE)
+def show_scores(result: dict) -> str:
+    "Scores for a person: what tuning chose on a line for each agent; the speed of judging says nothing of the policies."
+    chosen = {f"{agent} chosen": ", ".join(f"{name} {readable(value)}" for name, value in values.items()) for agent, values in result["chosen"].items()}
+    return show({name: value for name, value in result.items() if name not in ("chosen", "steps_per_s")} | chosen)
+
+@command("evaluate", "judge policies: objective with its interval, over episodes", evaluate_arguments, show_scores, EVALUATE)
 def evaluate(args: argparse.Namespace) -> dict:
     "Scores of the policies in their seats."
     study = load_study(args)
     if not study.market.market.roles: raise LiquidityGameError("market.makers, takers and arbitrageurs are 0; judging needs an agent")
     episodes = judged_on(study, args)
-    return judge(study, find_policies(args.policy, study), episodes)
+    policies, chosen = find_policies(args.policy, study)
+    return judge(study, policies, episodes) | {"chosen": chosen}
 
-# %% ../../nbs/80c_app.study.ipynb #c031
+# %% ../../nbs/80c_app.study.ipynb #c035
 ANALYZE = ("It reads a CSV: log.csv in the DIR of `train`, or data/train/SCENARIO/rewards.csv, which the stage `train` of the pipeline (make repro) writes with all its seeds. It writes the picture. "
            "The interval is one over seeds; a single seed has none, because nothing in its table says how another would have gone.")
 
@@ -241,13 +273,22 @@ def analyze_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--csv", required=True, type=existing, metavar="FILE", help="table of a training run or of several, or the DIR of `train`")
     parser.add_argument("--out", type=Path, metavar="FILE", help="picture, .png or .svg (default: analysis.png beside the table)")
 
+def check_ended(table: Any, csv: Path):
+    "Refuse the log of a run in which no episode has ended: it says nothing of what was reached."
+    if not {"update", "episodes"} <= set(table) or table["episodes"].sum() > 0: return
+    try: length = f" (an episode has {json.loads((csv.parent/'config.json').read_bytes())['market']['market']['episode_steps']:,} steps)"
+    except (OSError, ValueError, KeyError, TypeError): length = ""  # a run that was interrupted has none yet
+    raise LiquidityGameError(f"{csv}: no episode has ended yet in {table['update'].nunique():,} updates{length}; train longer")
+
 @command("analyze", "what a training run reached, with its learning curve as a picture", analyze_arguments, details=ANALYZE)
 def analyze(args: argparse.Namespace) -> dict:
     "Mean of the last tenth of each curve with its interval, of the first tenth, and the picture."
     from liquidity_game.eval.curves import VALUES, curves, reached, read_results
     from liquidity_game.eval.plots import plot_learning, save_figure
     csv = args.csv/"log.csv" if args.csv.is_dir() else args.csv
+    if not csv.exists(): raise LiquidityGameError(f"there is no {csv}; --csv takes the --out of train, or a CSV")
     table = read_results(csv)
+    check_ended(table, csv)
     long, name = curves(table), next((c for c in VALUES if c in table), "value")
     result = {panel: {name if key == "value" else key: x for key, x in reached(curve).items()} for panel, curve in long.groupby("panel", sort=False)}
     picture = save_figure(plot_learning(long, name), args.out or csv.parent/"analysis.png")

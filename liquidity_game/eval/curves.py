@@ -31,7 +31,7 @@ def unusable(column: pd.Series) -> np.ndarray:  # (rows,) bool
 def read_results(path: str | Path) -> pd.DataFrame:
     "A table of results. Raises `LiquidityGameError` for a file that is no table, a value that is no finite number and a label that is missing."
     try: table = pd.read_csv(path, keep_default_na=False, na_values=[""])
-    except (ValueError, OSError) as error: raise LiquidityGameError(f"{path} is not a table: {error}") from None
+    except (ValueError, OSError) as error: raise LiquidityGameError(f"{path} is not a table: {getattr(error, 'strerror', None) or error}") from None
     for name, column in table.items():
         for row in np.flatnonzero(unusable(column))[:1]:
             rule = "every row has one" if name in LABELS else "it is a finite number, or an empty cell where nothing was measured"
@@ -46,7 +46,8 @@ def curves(table: pd.DataFrame) -> pd.DataFrame:
     seeds = table["seed"] if "seed" in table else 0
     steps = numbers[axis] if axis else table.groupby(seeds).cumcount() if "seed" in table else table.index
     shown = [c for c in VALUES if c in numbers][:1] or [c for c in numbers if c not in (*AXES, "seed")]
-    parts = [table.assign(panel=table["role"] if "role" in table and len(shown) == 1 else name, seed=seeds, steps=steps, value=numbers[name]) for name in shown]
+    label = lambda name: name if "role" not in table else table["role"] if len(shown) == 1 else table["role"].astype(str) + " " + name  # roles are never pooled
+    parts = [table.assign(panel=label(name), seed=seeds, steps=steps, value=numbers[name]) for name in shown]
     long = pd.DataFrame({c: [x for part in parts for x in part[c]] for c in ("panel", "seed", "steps", "value")}).dropna()
     if long.empty: raise LiquidityGameError(f"columns {list(table)}, {len(table)} rows: nothing to draw; a column of numbers is needed, such as {', '.join(VALUES)}")
     return long
