@@ -124,7 +124,7 @@ class MarketConfig:
             for key in (*REWARD_TERMS, "obligation") if paid else ():
                 right = role == "taker" if key == "obligation" else counted.get(key, 0)
                 if getattr(paid, key) != right:
-                    raise ConfigError(f"{role}.rewards.objective.{key} is {getattr(paid, key)}; with market.phi {self.market.phi} the objective has {right} there: change both, or give the preset another name")
+                    raise ConfigError(f"{role}.rewards.objective.{key} is {getattr(paid, key)}; with market.phi {self.market.phi} the objective has {right} there: change both, in the sections of all roles, or give the preset another name")
 
 ROLES = ("maker", "taker", "arbitrageur")
 
