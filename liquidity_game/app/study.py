@@ -214,7 +214,7 @@ def no_policy(place: Path, agent: str, role: str, names: list[str]) -> str:
     close = nearest(str(place), names)
     return f"no policy {str(place)!r} for {agent}; {close if close.startswith('did') else 'it is ' + ', '.join(names) + ', or the folder of a trained policy'}"
 
-# %% ../../nbs/80c_app.study.ipynb #ca24068b
+# %% ../../nbs/80c_app.study.ipynb #c023
 def find_policies(texts: list[str], study: Study) -> tuple[list[Any], dict[str, dict]]:
     "A policy for each agent, by names and folders; and by agent what tuning chose, where its policy is a rule with parameters."
     from liquidity_game.agents.opponents import TUNED, untuned
