@@ -54,12 +54,13 @@ class PPOConfig:
     embedding: tuple[int, ...] # units of the layers of a graph encoder
     heads: int                 # of attention ("gat")
     checkpoint_every: int      # updates between checkpoints
+    snapshots: int             # policies that are kept on the way, at even distances; the last is the result
 
     def __post_init__(self): check_ppo(self)
 
 # %% ../../nbs/44_agents.ppo.ipynb #c006
 RANGES = (  # of the numbers of a PPOConfig: names, lowest, whether the lowest is allowed, highest
-    ("markets rollout_steps epochs minibatches return_memory checkpoint_every", 1, True, 2**20),
+    ("markets rollout_steps epochs minibatches return_memory checkpoint_every snapshots", 1, True, 2**20),
     ("learning_rate", 0, False, 1), ("learning_rate_end", 0, True, 1),
     ("gamma gae_lambda", 0, True, 1), ("clip", 0, False, 1),
     ("max_grad_norm initial_std obs_clip", 0, False, 1e6), ("kl_stop value_coef entropy_coef entropy_coef_end", 0, True, 1e6),

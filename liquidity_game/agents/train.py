@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Market', 'TrainingError', 'Log', 'critic_inputs', 'Trainer', 'collect', 'advance', 'differences', 'identity',
            'own_arrays', 'market_arrays', 'save_checkpoint', 'other_run', 'read_checkpoint', 'load_checkpoint',
-           'progress_bar', 'tensorboard_writer', 'train']
+           'progress_bar', 'tensorboard_writer', 'milestones', 'train', 'keep_policies']
 
 # %% ../../nbs/44a_agents.train.ipynb #c002
 import csv
@@ -313,6 +313,13 @@ def tensorboard_writer(folder: Path) -> Callable[["Trainer", list[dict]], None]:
     return report
 
 # %% ../../nbs/44a_agents.train.ipynb #c031
+def milestones(
+    updates: int,     # of a run
+    snapshots: int,   # policies to keep
+) -> list[int]:       # rising; the last is `updates`
+    "The updates after which policies are kept: at even distances, rounded up, none twice."
+    return sorted({-(-updates * k // snapshots) for k in range(1, snapshots + 1)})
+
 def train(
     market: Market,
     cfg: PPOConfig,
@@ -331,6 +338,7 @@ def train(
         else: trainer.save(checkpoint)
     log = Log(folder and folder / "log.csv", keep=trainer.update * len(trainer.roles))
     times = Log(folder and folder / "times.csv", keep=trainer.update if folder else 0)
+    marks = milestones(trainer.updates, cfg.snapshots)
     reports = [progress_bar(trainer.updates)] if progress is True else [progress] if progress else []
     if tensorboard and folder: reports.append(tensorboard_writer(folder))
     while trainer.update < trainer.updates:
@@ -340,7 +348,11 @@ def train(
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         times.add({"update": trainer.update, "seconds": wall, "cpu_seconds": cpu, "steps_per_s": cfg.markets * cfg.rollout_steps / wall})
         for report in reports: report(trainer, rows)
+        if folder and trainer.update in marks: keep_policies(trainer, folder / "snapshots" / f"steps_{rows[0]['steps']}")
         if folder and (trainer.update % cfg.checkpoint_every == 0 or trainer.update == trainer.updates): trainer.save(checkpoint)
-    if folder:
-        for name, policy in trainer.policies.items(): policy.save(folder / name)
+    if folder: keep_policies(trainer, folder)
     return trainer.policies, log.table()
+
+def keep_policies(trainer: Trainer, folder: Path) -> None:
+    "Save the policies of a run as they are, each in a folder of its role's name."
+    for name, policy in trainer.policies.items(): policy.save(folder / name)

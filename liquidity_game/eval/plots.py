@@ -131,6 +131,7 @@ def plot_learning(
     ylabel: str,
     baselines: pd.DataFrame | None = None,    # columns panel, name, value
     name: str = "learned",                    # whose colour the curves take
+    frozen: pd.DataFrame | None = None,       # columns panel, steps, value: of policies without exploration, as points
 ) -> Figure:
     "Learning curves over seeds."
     need(table, "panel", "seed", "steps", "value")
@@ -139,6 +140,7 @@ def plot_learning(
         for _, run in part.groupby("seed"): ax.plot(run["steps"], run["value"], color=colour_of(name), alpha=0.28, lw=0.8)
         average = part.groupby("steps")["value"].mean()
         ax.plot(average.index, average, color=colour_of(name), lw=1.8, label=label_of(name))
+        if frozen is not None: ax.plot(*frozen.loc[frozen["panel"] == panel, ["steps", "value"]].to_numpy().T, "o", ms=3.5, mfc="white", mec=colour_of(name), mew=1.1, zorder=6, clip_on=False, label="without exploration")
         if baselines is not None: mark_levels(ax, baselines[baselines["panel"] == panel])
         ax.set(xlabel="market steps", ylabel=ylabel if not i else None, xlim=(0, part["steps"].max()))
         ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(compact)); ax.grid(axis="y")
