@@ -3151,4 +3151,6 @@ d = { 'settings': { 'branch': 'main',
                                                                                    'liquidity_game/workers.py'),
                                         'liquidity_game.workers.Here.map': ('workers.html#here.map', 'liquidity_game/workers.py'),
                                         'liquidity_game.workers.Here.submit': ('workers.html#here.submit', 'liquidity_game/workers.py'),
+                                        'liquidity_game.workers.end_with_parent': ( 'workers.html#end_with_parent',
+                                                                                    'liquidity_game/workers.py'),
                                         'liquidity_game.workers.workers': ('workers.html#workers', 'liquidity_game/workers.py')}}}
