@@ -243,7 +243,7 @@ def plot_costs(
     for k, (column, colour) in enumerate((("effective", "#9aa7b4"), ("realised", COLOURS["normal"]), ("impact", COLOURS["stress"]))):
         at = np.arange(len(table)) + 0.26*(k - 1)
         ax.barh(at, table[column], height=0.24, color=colour, label=column + (" spread" if column != "impact" else ""))
-        for y, x in zip(at, table[column]): ax.annotate(f"{x:.1f}".replace("-", "−"), (x, y), xytext=(3 if x >= 0 else -3, 0), textcoords="offset points", va="center", ha="left" if x >= 0 else "right", fontsize=7.5, color="#444444")
+        for y, x in zip(at, table[column]): ax.annotate(f"{x:z.1f}".replace("-", "−"), (x, y), xytext=(3 if x >= 0 else -3, 0), textcoords="offset points", va="center", ha="left" if x >= 0 else "right", fontsize=7.5, color="#444444")
     low, high = min(0.0, table[["realised", "impact"]].min(axis=None)), table[["effective", "realised", "impact"]].max(axis=None)
     ax.set(yticks=range(len(table)), yticklabels=table["name"], ylim=(len(table) - 0.5, -0.5), xlabel="ticks, mean over lots", xlim=(1.4*low - 0.03*high, 1.14*high))
     ax.axvline(0, color="#888888", lw=0.7); ax.grid(axis="x"); ax.tick_params(axis="y", length=0); keys(fig)

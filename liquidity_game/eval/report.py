@@ -33,8 +33,7 @@ def show_number(
     "A number as print shows it: rounded, thousands apart, a true minus sign; a dash for a number that is not there."
     if x is None or math.isnan(x): return "–"
     if math.isinf(x): return "∞" if x > 0 else "−∞"
-    text = f"{100 * x if percent else x:,.{digits}f}"
-    if float(text.replace(",", "")) == 0: text = text.lstrip("-")
+    text = f"{100 * x if percent else x:z,.{digits}f}"
     return text.replace("-", "−").replace(",", THIN) + (THIN + "%" if percent else "")
 
 # %% ../../nbs/74_eval.report.ipynb #c008
