@@ -329,10 +329,12 @@ def train(
     roles: tuple[Role, ...] | None = None, # who learns with whom; made from the market if not given
     progress: bool | Callable[[Trainer, list[dict]], None] = False,  # a progress line, or a function called after each update
     tensorboard: bool = False,             # also write TensorBoard files
+    until: int | None = None,              # stop after this update; None: at the end
 ) -> tuple[dict[str, ActorCritic], pd.DataFrame]:  # policies by role, log
     "Train in a market, or go on with a run that was interrupted. Raises `TrainingError`."
     trainer, folder = Trainer(market, cfg, steps, seed, roles), None if folder is None else Path(folder)
-    checkpoint = folder and folder / "checkpoint.safetensors"
+    checkpoint, last = folder and folder / "checkpoint.safetensors", trainer.updates if until is None else until
+    if isinstance(last, bool) or not isinstance(last, int) or not 1 <= last <= trainer.updates: raise TrainingError(f"until is {until!r}; it is an update of the run, 1 to {trainer.updates:,}")
     if folder:
         if checkpoint.exists(): trainer.load(checkpoint)
         else: trainer.save(checkpoint)
@@ -341,7 +343,7 @@ def train(
     marks = milestones(trainer.updates, cfg.snapshots)
     reports = [progress_bar(trainer.updates)] if progress is True else [progress] if progress else []
     if tensorboard and folder: reports.append(tensorboard_writer(folder))
-    while trainer.update < trainer.updates:
+    while trainer.update < last:
         wall, cpu = time.perf_counter(), time.process_time()
         rows = trainer.advance()
         for row in rows: log.add(row)
@@ -349,8 +351,8 @@ def train(
         times.add({"update": trainer.update, "seconds": wall, "cpu_seconds": cpu, "steps_per_s": cfg.markets * cfg.rollout_steps / wall})
         for report in reports: report(trainer, rows)
         if folder and trainer.update in marks: keep_policies(trainer, folder / "snapshots" / f"steps_{rows[0]['steps']}")
-        if folder and (trainer.update % cfg.checkpoint_every == 0 or trainer.update == trainer.updates): trainer.save(checkpoint)
-    if folder: keep_policies(trainer, folder)
+        if folder and (trainer.update % cfg.checkpoint_every == 0 or trainer.update == last): trainer.save(checkpoint)
+    if folder and trainer.update == trainer.updates: keep_policies(trainer, folder)
     return trainer.policies, log.table()
 
 def keep_policies(trainer: Trainer, folder: Path) -> None:
