@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RANGES', 'PPOConfig', 'check_ppo', 'spread_of', 'clipped', 'squashed_loss', 'categorical_loss', 'value_loss', 'adam',
-           'Role', 'roles_of', 'policy_of', 'Learner', 'scale', 'begin', 'act', 'evaluate', 'improve']
+           'Role', 'roles_of', 'policy_of', 'Learner', 'scale', 'begin', 'act', 'valued', 'evaluate', 'improve']
 
 # %% ../../nbs/44_agents.ppo.ipynb #c002
 import math
@@ -106,7 +106,7 @@ def clipped(log_ratio, advantage, clip, stats):
     return -plain if plain <= cut else 0.0
 
 # %% ../../nbs/44_agents.ppo.ipynb #c010
-@compiled
+@compiled(fastmath={"reassoc", "contract"}, error_model="numpy")
 def squashed_loss(
     mean, log_std,               # (M, K), (K,) float32: the policy now
     latent, action,              # (R, K) float32: the whole batch
@@ -189,7 +189,7 @@ def value_loss(
     return total / len(rows)
 
 # %% ../../nbs/44_agents.ppo.ipynb #c021
-@compiled
+@compiled(fastmath={"reassoc", "contract"}, error_model="numpy")
 def adam(
     theta, grad,      # (P,) float32: parameters, changed in place, and gradient
     first, second,    # (P,) float32: running moments of the gradient, changed in place
@@ -198,7 +198,7 @@ def adam(
 ):
     "One step; returns the length of the gradient before it was cut."
     square = 0.0
-    for g in grad: square += float(g) * float(g)
+    for i in range(len(grad)): square += float(grad[i]) * float(grad[i])
     norm = math.sqrt(square)
     scale, a, b, one = np.float32(min(1.0, max_norm / (norm + 1e-6))), np.float32(0.9), np.float32(0.999), np.float32(1)
     rate, fix = np.float32(learning_rate / (1 - 0.9**step)), np.float32(1 / math.sqrt(1 - 0.999**step))
@@ -321,6 +321,18 @@ def act(self, t: int, mask: np.ndarray | None) -> np.ndarray:
 Learner.scale, Learner.begin, Learner.act = scale, begin, act
 
 # %% ../../nbs/44_agents.ppo.ipynb #c032
+def valued(
+    self,
+    inputs: np.ndarray,  # (M, C): what the critic sees
+) -> np.ndarray:         # (M,) float32
+    "Values as the critic's network says them, in the memory that it learns in as far as rows fill it."
+    tape, rows = self.tapes[1], len(self.tapes[1].outs[-1])
+    whole = len(inputs) // rows * rows
+    with torch.no_grad():
+        parts = [tape.forward(torch.from_numpy(inputs[i:i + rows])).numpy()[:, 0].copy() for i in range(0, whole, rows)]
+        if whole < len(inputs): parts.append(self.policy.critic.apply(torch.from_numpy(inputs[whole:])).numpy()[:, 0])
+    return np.concatenate(parts)
+
 def evaluate(
     self,
     inputs: np.ndarray,       # (T + 1, rows, C): what the critic sees
@@ -331,7 +343,7 @@ def evaluate(
 ) -> tuple[np.ndarray, np.ndarray, float]:  # advantages and normalised returns (T, rows), explained variance
     "Judge a rollout, and move the statistics of rewards and returns."
     cfg, ended, mean, std = self.cfg, terminated | truncated, float(self.values.mean), float(self.values.std)
-    guess = lambda x: self.policy.critic.apply(torch.from_numpy(x)).numpy()[:, 0] * np.float32(std) + np.float32(mean)
+    guess = lambda x: self.valued(x) * np.float32(std) + np.float32(mean)
     value, after = guess(inputs.reshape(-1, inputs.shape[-1])).reshape(inputs.shape[:2]), np.zeros(reward.shape, np.float32)
     for t, rows, x in final: after[t, rows] = guess(x)
     if cfg.normalise_reward:
@@ -348,7 +360,7 @@ def evaluate(
         returns = (returns - np.float32(self.values.mean)) / np.float32(self.values.std)
     return advantage, returns, explained
 
-Learner.evaluate = evaluate
+Learner.valued, Learner.evaluate = valued, evaluate
 
 # %% ../../nbs/44_agents.ppo.ipynb #c034
 def improve(
