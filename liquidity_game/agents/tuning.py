@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CLOSED_FORMS', 'UNTUNED', 'BaselinesConfig', 'SeveralSeat', 'maker_seat', 'fit_intensity', 'MarketFacts', 'seated',
-           'company', 'act_all', 'market_facts', 'families', 'is_plain', 'optimum', 'check_budget', 'search',
-           'check_seats', 'measuring_rows', 'tune_baseline', 'grid_ends']
+           'company', 'act_all', 'market_facts', 'families', 'is_plain', 'optimum', 'check_budget', 'SameEpisodes',
+           'Panel', 'search', 'check_seats', 'measuring_rows', 'tune_baseline', 'grid_ends']
 
 # %% ../../nbs/40a_agents.tuning.ipynb #c002
 from collections.abc import Callable, Mapping, Sequence
@@ -167,6 +167,22 @@ def check_budget(seeds: Sequence[int], steps: int) -> None:
     if not isinstance(steps, Integral) or steps < 1: raise LiquidityGameError(f"steps is {steps!r}; it is a whole number above 0")
 
 # %% ../../nbs/40a_agents.tuning.ipynb #c023
+class SameEpisodes:
+    "A batch of markets in which so many rows after one another meet the episodes that the rows before them met."
+    def __init__(self, market, span: int): self.market, self.span = market, span
+    def __getattr__(self, name: str): return getattr(self.__dict__["market"], name)
+    def reset(self, seed: int, first: int = 0) -> np.ndarray: return self.market.reset(seed, first, self.span)
+
+@dataclass(frozen=True)
+class Panel:
+    "Policies that share a batch: each acts on so many rows, in order."
+    policies: Sequence[Policy]
+    span: int
+
+    def act(self, obs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        "Actions `(B, K)`."
+        return np.concatenate([policy.act(obs[i * self.span:(i + 1) * self.span], rng) for i, policy in enumerate(self.policies)])
+
 def search(
     make: Callable[..., Policy],    # parameters to policy
     grid: dict[str, tuple],         # parameter to the values that are tried
@@ -178,6 +194,7 @@ def search(
     agent: int = 0,
     others: Sequence[Policy] | Mapping[int, Sequence[Policy]] = (),  # see `company`
     by: str = "objective",          # the score, a column, the higher the better; with a minus before it, a cost
+    rows: int = 1024,               # markets to a batch, shared by trials
 ) -> tuple[Policy, list[dict]]:     # the best policy; every trial with its parameters, score, by, episodes and seeds
     "Share the steps out among trials and seeds, and try the whole grid. Raises `LiquidityGameError` for too few steps, or a seed without its company."
     trials, length = prod(map(len, grid.values())), make_market(1).episode_steps
@@ -185,11 +202,19 @@ def search(
     if each < 1:
         needed = trials * len(seeds) * length  # and what measures the market: a tenth of all, or one episode at each distance or size
         raise LiquidityGameError(f"{steps:,} steps are too few: {trials} trials on {len(seeds)} seeds take {needed + (max(measured, -(-needed // 9)) if measured else 0):,} (an episode has {length}); raise train.steps, or shorten the lists of values that are tried")
-    market, met, column, sign = make_market(each), company(seeds, others), by.removeprefix("-"), -1 if by.startswith("-") else 1
-    def score(seed, policy):
-        table = play(market, seated(agent, policy, met[seed]) if met[seed] else policy, seed).table
-        return sign * (table[column][table["agent"] == agent] if met[seed] else table[column]).mean()
-    best, tried = tune(lambda **chosen: np.mean([score(seed, make(**chosen)) for seed in seeds]), grid)
+    met, column, sign, chosen = company(seeds, others), by.removeprefix("-"), -1 if by.startswith("-") else 1, list(product(*grid.values()))
+    def scores(market, seed, policies):  # one each
+        table = play(market, seated(agent, policies, met[seed]) if met[seed] else policies, seed).table
+        own = np.asarray(table[column][table["agent"] == agent] if met[seed] else table[column])
+        return sign * own.reshape(market.batch // each, -1).mean(1)
+    def several(market, values):   # parameters to mean scores over seeds
+        policies = lambda: [make(**dict(zip(grid, one))) for one in values]
+        if len(values) == 1: return np.mean([scores(market, seed, *policies()) for seed in seeds], 0)
+        return np.mean([scores(SameEpisodes(market, each), seed, Panel(policies(), each)) for seed in seeds], 0)
+    together = max(1, rows // each)
+    parts = [chosen[i:i + together] for i in range(0, trials, together)]
+    found = dict(zip(chosen, np.concatenate([several(make_market(each * len(part)), part) for part in parts]).tolist()))
+    best, tried = tune(lambda **values: found[tuple(values.values())], grid)
     return make(**best), [{name: trial[name] for name in grid} | {"score": trial["objective"], "by": by, "episodes": each * len(seeds), "seeds": tuple(seeds)} for trial in tried]
 
 # %% ../../nbs/40a_agents.tuning.ipynb #c024
