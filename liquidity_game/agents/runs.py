@@ -85,8 +85,9 @@ def train_runs(
         for job in jobs: train(*work_of(*job))
         return
     with workers(count) as pool:
-        marks = [milestones(runs.updates, PARTS) for runs, *_ in jobs]
-        running = {pool.submit(train, *work_of(*job), until=ends[0]): (job, ends[1:]) for job, ends in zip(jobs, marks)}
+        running = {}
+        def begin(job: tuple, ends: list[int]) -> None: running[pool.submit(train, *work_of(*job), until=ends[0])] = job, ends[1:]
+        for job in jobs: begin(job, milestones(job[0].updates, PARTS))
         while running:
             done = wait(running, timeout=2, return_when="FIRST_COMPLETED").done
             progress(updates_done(folder for *_, folder in jobs))
@@ -94,7 +95,7 @@ def train_runs(
             for part in done:
                 part.result()
                 job, ends = running.pop(part)
-                if ends: running[pool.submit(train, *work_of(*job), until=ends[0])] = job, ends[1:]
+                if ends: begin(job, ends)
 
 def work_of(runs: Runs, seed: int, folder: Path) -> tuple:
     "What `train` takes."
