@@ -103,7 +103,7 @@ def report_config(params: dict, file):
 def report(folder: Path, params: dict, file, findings: dict, table, number: int) -> dict:
     "Name of the document of a tape. Where a run has too little for one: `None`, and why in `no_report` and on the standard error."
     from liquidity_game.eval.market_report import NothingToReport, load_tape, market_sections, write_market_report
-    from liquidity_game.eval.report import show_number
+    from liquidity_game.eval.numbers import show_number
     tape = load_tape(folder)
     try: sections = market_sections(tape, findings, table, report_config(params, file), params["tape_checks"]["near_ticks"], number)
     except NothingToReport as error:

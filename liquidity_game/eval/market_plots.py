@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from .numbers import number_in_figure
 from .plots import COLOURS, LINES, SPARE, STYLE, WIDTH, keys, need, styled
 
 # %% ../../nbs/73a_eval.market_plots.ipynb #c006
@@ -31,7 +32,7 @@ def group_colours(agents: pd.DataFrame) -> dict[str, str]:
 
 def time_axis(ax, xlabel: str = "timestep"):
     ax.set_xlabel(xlabel)
-    ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: f"{x:,.0f}".replace(",", " ")))
+    ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: number_in_figure(x)))
 
 # %% ../../nbs/73a_eval.market_plots.ipynb #c008
 def depth_colours(
@@ -77,7 +78,7 @@ def draw_depth(ax, grid: np.ndarray, low: int, start: int, mid: np.ndarray, full
     ax.imshow(depth_colours(small, full), aspect="auto", origin="lower", interpolation="nearest", extent=(start - 0.5, start + grid.shape[1] - 0.5, low - 0.5, low + len(grid) - 0.5), zorder=0)
     ax.plot(np.arange(start, start + len(mid)), mid, color="#111111", lw=lw, label="mid", zorder=3)
     ax.set(xlim=(start, start + grid.shape[1] - 1), ylim=(low - 0.5, low + len(grid) - 0.5), ylabel="price (ticks)")
-    ax.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: f"{x:,.0f}".replace(",", " ")))
+    ax.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: number_in_figure(x)))
 
 def draw_trades(ax, trades: pd.DataFrame, size: float):
     "Trades as triangles, larger for more lots: up where the taker bought."
@@ -134,7 +135,7 @@ def plot_price(
         ax.fill_between(steps["step"], 0, 1, where=other, transform=ax.get_xaxis_transform(), color=COLOURS["stress"], alpha=0.10, lw=0, step="mid", label=others if ax is top and others else None)
         ax.grid(axis="y")
     top.set(ylabel="ticks"); low.set(ylabel="spread (ticks)", ylim=(0, None), xlim=(steps["step"].min(), steps["step"].max())); time_axis(low)
-    top.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: f"{x:,.0f}".replace(",", " ")))
+    top.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: number_in_figure(x)))
     fig.align_ylabels(); keys(fig)
     return fig
 
@@ -225,7 +226,7 @@ def plot_matrix(
     share = lots.to_numpy()/total
     ax.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1.15*np.sqrt(share.max() or 1), aspect="auto")
     for i, j in np.ndindex(share.shape):
-        text = f"{lots.iloc[i, j]:,}".replace(",", " ") + f"\n{100*share[i, j]:.1f} %" if lots.iloc[i, j] else "–"
+        text = f"{number_in_figure(lots.iloc[i, j])}\n{number_in_figure(share[i, j], 1, percent=True)}" if lots.iloc[i, j] else "–"
         ax.annotate(text, (j, i), ha="center", va="center", fontsize=8, color="white" if share[i, j] > 0.45*share.max() else "#333333")
     ax.set(xticks=range(len(lots.columns)), xticklabels=lots.columns, yticks=range(len(lots)), yticklabels=lots.index, xlabel="rests (maker of the trade)", ylabel="comes (taker)")
     ax.tick_params(length=0); ax.spines[["left", "bottom"]].set_visible(False)
@@ -243,7 +244,7 @@ def plot_costs(
     for k, (column, colour) in enumerate((("effective", "#9aa7b4"), ("realised", COLOURS["normal"]), ("impact", COLOURS["stress"]))):
         at = np.arange(len(table)) + 0.26*(k - 1)
         ax.barh(at, table[column], height=0.24, color=colour, label=column + (" spread" if column != "impact" else ""))
-        for y, x in zip(at, table[column]): ax.annotate(f"{x:z.1f}".replace("-", "−"), (x, y), xytext=(3 if x >= 0 else -3, 0), textcoords="offset points", va="center", ha="left" if x >= 0 else "right", fontsize=7.5, color="#444444")
+        for y, x in zip(at, table[column]): ax.annotate(number_in_figure(x, 1), (x, y), xytext=(3 if x >= 0 else -3, 0), textcoords="offset points", va="center", ha="left" if x >= 0 else "right", fontsize=7.5, color="#444444")
     low, high = min(0.0, table[["realised", "impact"]].min(axis=None)), table[["effective", "realised", "impact"]].max(axis=None)
     ax.set(yticks=range(len(table)), yticklabels=table["name"], ylim=(len(table) - 0.5, -0.5), xlabel="ticks, mean over lots", xlim=(1.4*low - 0.03*high, 1.14*high))
     ax.axvline(0, color="#888888", lw=0.7); ax.grid(axis="x"); ax.tick_params(axis="y", length=0); keys(fig)

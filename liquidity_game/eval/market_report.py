@@ -24,8 +24,9 @@ from ..config import within
 from .market_plots import (group_colours, plot_asymmetry, plot_costs, plot_heatmap, plot_horizons, plot_inventories, plot_matrix, plot_participation, plot_price,
                                               plot_tails, plot_thinning, plot_walls)
 from .microstructure import (LEAST_BLOCKS, asymmetry, block_error, depth_grid, feedback, impact_curves, markouts, orders_of, participation, roles, signed_volume, trade_costs, weighted, who_with_whom)
+from .numbers import show_number
 from .plots import COLOURS, plot_intervals, save_figure
-from .report import show_number, write_json
+from .report import write_json
 from ..types import ConfigError, LiquidityGameError, random_stream
 
 # %% ../../nbs/74b_eval.market_report.ipynb #c005

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from .numbers import number_in_figure
 from ..types import LiquidityGameError
 
 # %% ../../nbs/73_eval.plots.ipynb #c006
@@ -115,10 +116,10 @@ def plot_intervals(
     fig, parts = panels(table, 0.75 + 0.27 * len(names))
     for i, (_, ax, part) in enumerate(parts):
         for row in part.itertuples():
-            y, known = names.index(row.name), not np.isnan(row.value)
+            y = names.index(row.name)
             ax.plot([row.low, row.high], [y, y], color=colour or colour_of(row.name), lw=2.2, solid_capstyle="butt")
             ax.plot(row.value, y, "o", ms=5, color=colour or colour_of(row.name), mec="white", mew=0.8)
-            ax.annotate(f"{row.value:z,.{digits}f}".replace("-", "−").replace(",", " ") if known else "–", (1, y), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color="#444444")
+            ax.annotate(number_in_figure(row.value, digits), (1, y), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color="#444444")
         if reference is not None: ax.axvline(reference, color="#bbbbbb", lw=0.8, zorder=0)
         ax.set(yticks=range(len(names)), yticklabels=[label_of(n) for n in names] if not i else [], ylim=(len(names) - 0.5, -0.5), xlabel=xlabel)
         ax.grid(axis="x"); ax.tick_params(axis="y", length=0); ax.spines["left"].set_visible(False)
@@ -366,7 +367,7 @@ def plot_matrix(
         ax.pcolormesh(np.arange(len(xs) + 1) - 0.5, np.arange(len(ys) + 1) - 0.5, np.ma.masked_invalid(grid), cmap=colours, norm=scale, edgecolors="white", linewidth=0.4)  # each cell a shape: a picture would be smoothed
         for (y, x), value in np.ndenumerate(grid if digits is not None else grid[:0]):
             dark = (abs(2*scale(value) - 1) if signed else scale(value)) > 0.75
-            if not np.isnan(value): ax.annotate(f"{value:z,.{digits}f}".replace("-", "−"), (x, y), ha="center", va="center", fontsize=8, color="white" if dark else "#222222")
+            if not np.isnan(value): ax.annotate(number_in_figure(value, digits), (x, y), ha="center", va="center", fontsize=8, color="white" if dark else "#222222")
         words, step = list(map(label_of, xs)), -(-len(xs)//max(4, 28//len(names)))
         ax.set(xlabel=xlabel, ylabel=ylabel if not i else None, yticks=range(len(ys)), yticklabels=list(map(label_of, ys)), ylim=(-0.5, len(ys) - 0.5) if upwards else (len(ys) - 0.5, -0.5))
         if max(map(len, words)) > 5 and len(xs) > 3: ax.set_xticks(range(len(xs)), words, rotation=30, ha="right", rotation_mode="anchor")
