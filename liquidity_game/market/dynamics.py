@@ -184,9 +184,9 @@ def step(
 
 def run_rows(market: MarketBatch, actions: np.ndarray) -> int:
     "The compiled step of all rows, in threads; 0, or the code of what went wrong."
-    own, *others = [(market._settings, market._records, actions, *part, None) for part in market._parts]
-    jobs = [market._pool.submit(step_rows, *words) for words in others]
-    codes = [step_rows(*own), *(job.result() for job in jobs)]
+    if market._pool is None: return step_rows(market._settings, market._records, actions, *market._parts[0], None)
+    jobs = [market._pool.submit(step_rows, market._settings, market._records, actions, *part, None) for part in market._parts[1:]]
+    codes = [step_rows(market._settings, market._records, actions, *market._parts[0], None), *(job.result() for job in jobs)]
     return next((code for code in codes if code), 0)
 
 MarketBatch.step = step
