@@ -57,7 +57,7 @@ C = words(
     "phi memory impact run_exponent branching decay per_fine per_depth")                                               # floats
 
 P = words("role first last max_lots inventory_limit hold target_low target_span overfill finish obligation net "   # integers: role, assets, limits
-          "min_offset span latency latency_span per_inventory per_size per_target leverage_lots "  # floats
+          "min_offset span latency latency_span per_inventory per_wealth per_size per_target leverage_lots "  # floats
           + " ".join(REWARD_TERMS))                                                                # floats: weights
 MAKER, TAKER, ARBITRAGEUR = range(3)
 

@@ -124,7 +124,7 @@ def observe_market(record, settings, i, stress, row):
     c, f, m, pairs = longs(settings), doubles(settings), longs(record), longs(longs(settings)[C.pairs])
     seat, agent = longs(record + c[C.seats] + 8*SEAT*i), c[C.agents] + 8*len(P)*i
     g, gain = doubles(agent), seat[S.wealth] + longs(agent)[P.obligation]*seat[S.target]*seat[S.arrival_mid]  # a debt is counted from the mid on arrival
-    unit = f[C.per_fine]*g[P.per_inventory]
+    unit = f[C.per_fine]*g[P.per_wealth]
     row[0], row[1], row[2], row[3] = 1.0 - m[M.time]/c[C.episode_steps], gain*unit, cash_held(record, settings, i)*unit, stress
     row[4], row[5] = seat[S.target]*g[P.per_target], seat[S.remaining]*g[P.per_target]
     for p in range(c[C.n_pairs]):

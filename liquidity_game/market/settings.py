@@ -158,9 +158,10 @@ def agent_words(cfg: MarketConfig, i: int) -> np.ndarray:  # (len(P),) int64
     own, place, words = cfg.role_sections[role], i - m.roles.index(role), np.zeros(len(P), np.int64)
     weights, home = own.rewards[own.reward], place % len(m.assets)
     first, last = m.pairs[place % len(m.pairs)] if role == ARBITRAGEUR else (0, len(m.assets) - 1) if role == MAKER and own.assets == "all" else (home, home)
+    traded = 2 if role == ARBITRAGEUR else last - first + 1  # assets
     whole = dict(role=role, first=first, last=last, max_lots=own.max_size_lots, inventory_limit=own.inventory_limit_lots, obligation=weights.obligation, net=weights.net)
     low, high = own.latency_steps
-    real = dict(latency=low, latency_span=high - low, per_inventory=1/own.inventory_limit_lots, per_size=1/own.max_size_lots) | {term: getattr(weights, term) for term in REWARD_TERMS}
+    real = dict(latency=low, latency_span=high - low, per_inventory=1/own.inventory_limit_lots, per_wealth=1/(own.inventory_limit_lots*traded), per_size=1/own.max_size_lots) | {term: getattr(weights, term) for term in REWARD_TERMS}
     if role == MAKER:
         whole["hold"] = round(FINE*own.hold_ticks)
         real |= dict(min_offset=own.min_offset_ticks, span=own.max_offset_ticks - own.min_offset_ticks)
