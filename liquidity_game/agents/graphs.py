@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FEW', 'marks_of', 'graph_shape', 'GraphSpec', 'size_of', 'GraphNet', 'nodes_of', 'shares', 'forward', 'others',
-           'tanh_', 'sage_pass', 'unfolding', 'Unfolded', 'unfolded', 'without_copies', 'GraphTape', 'SageTape',
-           'UnfoldedTape', 'GraphActorCritic', 'adopt', 'scales', 'watch', 'prepare', 'tapes', 'seated', 'graph_arrays',
-           'load_any', 'place']
+           'tanh_', 'sage_pass', 'unfolding', 'Unfolded', 'unfolded', 'GraphTape', 'SageTape', 'UnfoldedTape',
+           'GraphActorCritic', 'adopt', 'scales', 'watch', 'prepare', 'tapes', 'seated', 'graph_arrays', 'load_any',
+           'place']
 
 # %% ../../nbs/42b_agents.graphs.ipynb #c004
 import math
@@ -209,11 +209,7 @@ def unfolded(self, rows: torch.Tensor) -> Unfolded | None:
     self.plain.take(self.theta if self.theta is not None else np.concatenate([p.detach().numpy().ravel() for p in self.parameters()]))
     return self.plain
 
-def without_copies(self) -> dict:
-    "What is pickled: the flat weights would be a copy, and the plain net can be made again."
-    return {name: value for name, value in self.__dict__.items() if name not in ("theta", "plain")}
-
-GraphNet.theta, GraphNet.plain, GraphNet.unfolded, GraphNet.__getstate__ = None, None, unfolded, without_copies
+GraphNet.theta, GraphNet.plain, GraphNet.unfolded = None, None, unfolded
 
 # %% ../../nbs/42b_agents.graphs.ipynb #c021
 class GraphTape:

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FEW', 'SMALL', 'HALF_LOG_2PI', 'PolicyError', 'moments_of', 'Moments', 'normalise', 'one_thread', 'read_out', 'Mlp',
            'parameters', 'through_tanh', 'Tape', 'orthogonal', 'squash', 'choose', 'PolicySpec', 'check_size',
-           'ActorCritic', 'check_obs', 'act', 'write_atomic', 'weights_of', 'arrays_of', 'save_policy', 'fit',
-           'read_spec', 'load_weights', 'load_policy']
+           'ActorCritic', 'rebuilt', 'check_obs', 'act', 'write_atomic', 'weights_of', 'arrays_of', 'save_policy',
+           'fit', 'read_spec', 'load_weights', 'load_policy']
 
 # %% ../../nbs/42_agents.policy.ipynb #c002
 import copy
@@ -96,7 +96,7 @@ def one_thread():
     finally: torch.set_num_threads(threads)
 
 # %% ../../nbs/42_agents.policy.ipynb #c015
-FEW = 8       # outputs up to which `read_out` is the faster
+FEW = 4        # outputs up to which `read_out` is the faster
 SMALL = 2**18  # multiplications of a product up to which numpy is the faster, and uses one thread
 
 @compiled(fastmath={"reassoc", "contract"})
@@ -304,7 +304,7 @@ class ActorCritic:
     ):
         if not isinstance(spec, PolicySpec): raise PolicyError(f"spec is {spec!r}; it is a PolicySpec")
         if theta is not None and (not isinstance(theta, np.ndarray) or theta.dtype != np.float32 or theta.shape != (sum(spec.parts),) or not theta.flags.c_contiguous):
-            raise PolicyError(f"theta is {getattr(theta, 'dtype', type(theta).__name__)} {np.shape(theta)}; this policy has float32 ({sum(spec.parts)},), one block of memory")
+            raise PolicyError(f"theta is {getattr(theta, 'dtype', type(theta).__name__)} {np.shape(theta)}{'' if getattr(theta, 'flags', {'C': True})['C'] else ', with gaps in memory'}; this policy has float32 ({sum(spec.parts)},), one block of memory")
         if moments is not None and moments.mean.shape != (spec.statistics,): raise PolicyError(f"moments are of shape {moments.mean.shape}; this policy keeps those of {spec.statistics} features")
         self.spec, self.deterministic = spec, False
         self.theta = np.zeros(sum(spec.parts), np.float32) if theta is None else theta
@@ -344,11 +344,19 @@ class ActorCritic:
         actor, d_log_std, critic = np.split(grad, np.cumsum(self.spec.parts)[:2])
         return (Tape(self.actor, actor, rows), Tape(self.critic, critic, rows)), d_log_std
 
+    def __reduce__(self): return rebuilt, (type(self), self.spec, self.theta, self.moments, self.deterministic)  # copies, too, have one vector of weights
+
     def frozen(self) -> "ActorCritic":
         "The same policy, sharing its weights, without exploration."
         still = copy.copy(self)
         still.deterministic = True
         return still
+
+def rebuilt(kind: type, spec: PolicySpec, theta: np.ndarray, moments: Moments, deterministic: bool) -> ActorCritic:
+    "A policy on these parameters."
+    policy = kind(spec, theta, moments)
+    policy.deterministic = deterministic
+    return policy
 
 # %% ../../nbs/42_agents.policy.ipynb #c035
 def check_obs(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .baselines import AvellanedaStoikov, MakerSeat
 from .policy import ActorCritic, PolicyError
+from ..market.settings import ROLES
 from ..types import LiquidityGameError, Policy
 
 # %% ../../nbs/49_agents.seated.ipynb #c005
@@ -56,6 +57,7 @@ def seated_policy(
     if not there and fallback is not None and role == "maker": return rule_for(cfg, features, fallback), "Avellaneda and Stoikov's rule, because no policy has been trained"
     if not there: raise LiquidityGameError(f"no {role} has been trained in {place}" + ("" if fallback is None else ", and no rule can take its seat"))
     folder = find_folder(place)
+    if folder.name in {*ROLES} - {role}: raise PolicyError(f"{folder} is the policy of a {folder.name}; a {role} needs one of its own")
     policy = ActorCritic.load(folder)
     spec = policy.spec
     if (spec.features, spec.head) != (len(features), "squashed") or not ACTIONS[role] <= spec.actions <= 3:

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['CLOSED_FORMS', 'UNTUNED', 'BaselinesConfig', 'SeveralSeat', 'maker_seat', 'fit_intensity', 'MarketFacts', 'seated',
            'company', 'act_all', 'market_facts', 'families', 'is_plain', 'optimum', 'check_budget', 'SameEpisodes',
-           'Panel', 'search', 'check_seats', 'measuring_rows', 'tune_baseline', 'grid_ends']
+           'Panel', 'repeated', 'search', 'check_seats', 'measuring_rows', 'tune_baseline', 'grid_ends']
 
 # %% ../../nbs/40a_agents.tuning.ipynb #c002
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -170,23 +171,31 @@ def check_budget(seeds: Sequence[int], steps: int) -> None:
 class SameEpisodes:
     "A batch of markets in which so many rows after one another meet the episodes that the rows before them met."
     def __init__(self, market, span: int): self.market, self.span = market, span
-    def __getattr__(self, name: str): return getattr(self.__dict__["market"], name)
+    def __getattr__(self, name: str):
+        if name == "market": raise AttributeError(name)  # of one that is being copied
+        return getattr(self.market, name)
     def reset(self, seed: int, first: int = 0) -> np.ndarray: return self.market.reset(seed, first, self.span)
 
-@dataclass(frozen=True)
 class Panel:
-    "Policies that share a batch: each acts on so many rows, in order."
-    policies: Sequence[Policy]
-    span: int
+    "Policies that share a batch: each acts on so many rows, in order, and draws what it would draw alone."
+    def __init__(self, policies: Sequence[Policy], span: int):
+        self.policies, self.span, self.rngs = list(policies), span, None
+        if hasattr(policies[0], "seat"): self.seat = policies[0].seat
 
     def act(self, obs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         "Actions `(B, K)`."
-        return np.concatenate([policy.act(obs[i * self.span:(i + 1) * self.span], rng) for i, policy in enumerate(self.policies)])
+        if self.rngs is None: self.rngs = [deepcopy(rng) for _ in self.policies]
+        parts = (obs[i * self.span:(i + 1) * self.span] for i in range(len(self.policies)))
+        return np.concatenate([policy.act(part, own) for policy, part, own in zip(self.policies, parts, self.rngs)])
+
+def repeated(policy: Policy, times: int, span: int) -> Policy:
+    "A policy that sits beside each of a panel: itself if neither chance nor memory tells rows apart, else one for each."
+    return policy if getattr(policy, "deterministic", False) else Panel([deepcopy(policy) for _ in range(times)], span)
 
 def search(
     make: Callable[..., Policy],    # parameters to policy
     grid: dict[str, tuple],         # parameter to the values that are tried
-    make_market: Callable,          # number of markets to a batch
+    make_market: Callable,          # number of markets to a batch, whose `reset` takes seed, first and span as that of `MarketBatch`
     seeds: Sequence[int],
     steps: int,                     # market steps in all
     measured: int,                  # of them spent already
@@ -201,16 +210,16 @@ def search(
     each = (steps - measured) // (trials * len(seeds) * length)
     if each < 1:
         needed = trials * len(seeds) * length  # and what measures the market: a tenth of all, or one episode at each distance or size
-        raise LiquidityGameError(f"{steps:,} steps are too few: {trials} trials on {len(seeds)} seeds take {needed + (max(measured, -(-needed // 9)) if measured else 0):,} (an episode has {length}); raise train.steps, or shorten the lists of values that are tried")
+        every = needed + max(measured, -(-needed // 9)) if measured else needed
+        raise LiquidityGameError(f"{steps:,} steps are too few: trials ({trials}) on seeds ({len(seeds)}) take {every:,}, an episode of {length} steps for each{' and what measures the market first' if measured else ''}; raise train.steps, or shorten the lists of values that are tried")
     met, column, sign, chosen = company(seeds, others), by.removeprefix("-"), -1 if by.startswith("-") else 1, list(product(*grid.values()))
     def scores(market, seed, policies):  # one each
-        table = play(market, seated(agent, policies, met[seed]) if met[seed] else policies, seed).table
+        mates, one = met[seed], policies[0]
+        if len(policies) > 1: market, mates, one = SameEpisodes(market, each), [repeated(mate, len(policies), each) for mate in mates], Panel(policies, each)
+        table = play(market, seated(agent, one, mates) if mates else one, seed).table
         own = np.asarray(table[column][table["agent"] == agent] if met[seed] else table[column])
-        return sign * own.reshape(market.batch // each, -1).mean(1)
-    def several(market, values):   # parameters to mean scores over seeds
-        policies = lambda: [make(**dict(zip(grid, one))) for one in values]
-        if len(values) == 1: return np.mean([scores(market, seed, *policies()) for seed in seeds], 0)
-        return np.mean([scores(SameEpisodes(market, each), seed, Panel(policies(), each)) for seed in seeds], 0)
+        return sign * own.reshape(len(policies), -1).mean(1)
+    def several(market, values): return np.mean([scores(market, seed, [make(**dict(zip(grid, one))) for one in values]) for seed in seeds], 0)
     together = max(1, rows // each)
     parts = [chosen[i:i + together] for i in range(0, trials, together)]
     found = dict(zip(chosen, np.concatenate([several(make_market(each * len(part)), part) for part in parts]).tolist()))

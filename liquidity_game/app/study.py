@@ -197,11 +197,12 @@ def seat_texts(texts: list[str], market: Any) -> list[str]:
 def load_seat(place: Path, market: Any, n: int, names: list[str]) -> Any:
     "The trained policy of an agent from its folder, or from the folder of a run."
     from liquidity_game.agents.graphs import load_any, place as seat_at
+    from liquidity_game.market.settings import ROLES
     place = place.parent if place.name == "policy.json" else place
     agent, found = market.agents[n], sorted(p.parent.name for p in place.glob("*/policy.json"))
     own = next((folder for folder in (place/agent, place/market.roles[n], place/"shared", place) if (folder/"policy.json").exists()), None)
-    if own == place and place.name in {*market.agents, *market.roles} - {agent, market.roles[n]}: raise LiquidityGameError(f"{place} is the policy of a {place.name}; {agent} needs one of its own, --policy {agent}=NAME gives it one")
     if own is None and len(found) == market.n_agents == 1: own = place/found[0]
+    if own is not None and own.name in {*market.agents, *ROLES} - {agent, market.roles[n]}: raise LiquidityGameError(f"{own} is the policy of a {own.name}; {agent} needs one of its own, --policy {agent}=NAME gives it one")
     if own is not None: return seat_at(load_any(own), market, n).frozen()
     if found: raise LiquidityGameError(f"{place} holds the policies {', '.join(found)}, and none for {agent}; --policy {agent}=NAME gives it one")
     raise LiquidityGameError(no_policy(place, agent, market.roles[n], names))

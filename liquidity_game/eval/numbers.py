@@ -14,7 +14,7 @@ THIN = "\u202f"  # the narrow space between thousands, which does not break
 def show_number(
     x: float,
     digits: int = 2,        # after the point
-    percent: bool = False,  # 0.25 is "25 %"
+    percent: bool = False,  # 0.25 is "25.00 %"
 ) -> str:
     "A number as print shows it: rounded, thousands apart, a true minus sign; a dash for a number that is not there."
     if x is None or math.isnan(x): return "–"

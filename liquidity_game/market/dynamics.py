@@ -106,8 +106,8 @@ class Actions:
         self.ready, (row, asset) = False, divmod(-code - 1, self.n_assets)
         mid, value = self.words("asset", asset)[row, [A.mid, A.value]] / FINE
         self.truncated[:], half = False, self.cfg.market.levels // 2
-        raise MarketError(f"market {row}, {self.cfg.market.assets[asset]}: the window of {2*half} prices cannot follow the mid to {mid:.1f} ticks (fundamental {value:.1f}): "
-                          f"it stays within {half} ticks of 1 and of {PRICES[1]:,}, and no order may be left outside; the batch has stopped, reset it")
+        raise MarketError(f"market {row}, {self.cfg.market.assets[asset]}: the window of {2*half:,} prices cannot follow the mid to {mid:,.1f} ticks (fundamental {value:,.1f}): "
+                          f"a window lies in 1 .. {PRICES[1]:,} ticks, its middle {half:,} or more from both ends, and no order may be left outside; the batch has stopped, reset it")
 
 # %% ../../nbs/32_market.dynamics.ipynb #c009
 class MarketBatch(Buffers, Actions):
@@ -160,6 +160,7 @@ def reset(
     span: int | None = None,   # row b begins as row b modulo so many; none: each as itself
 ) -> np.ndarray:               # (B, N, F) float32
     "Begin all episodes, and all random streams. Raises `LiquidityGameError`, and `MarketError` without a seed before the first."
+    if span is not None and seed is None: raise LiquidityGameError(f"span is {span!r} without a seed; the streams that go on are those that began")
     span = self.batch if span is None else whole("span", span)
     if seed is not None: seed_rows(self, seed, first, span)
     elif not self.seeded: raise MarketError("the batch has no seed yet; call reset(seed) first")
@@ -209,7 +210,7 @@ def look(
     asset: int = 0,
 ) -> dict:
     """One market from inside: `step`, `regime` (name); of the asset `asset` (name), `mid_ticks`, `fundamental_ticks`, `bids` and `asks` ((levels, 2) int64: price in ticks, lots; best first); for each agent
-    `quotes` ((bid, ask), each a (price, lots) or None) and `inventory` there, `wealth` and `fees` over all assets, `target` and `remaining` of its mandate (lists). Raises `MarketError` before the first reset."""
+    `quotes` ((bid, ask), each a (price, lots) or None) and `inventory` there, `wealth` and `fees` (paid, less rebates) over all assets, `target` and `remaining` of its mandate (lists). Raises `MarketError` before the first reset."""
     row, depth, asset = whole("row", row, 0, market.batch - 1), whole("depth", depth, 0), whole("asset", asset, 0, market.n_assets - 1)
     if not market.seeded: raise MarketError("the batch has not been reset; call reset(seed) first")
     quotes, seats, here = market.words("quotes", asset)[row].reshape(-1, QUOTES), market.words("seats")[row].reshape(-1, SEAT), market.words("asset", asset)[row]
