@@ -268,6 +268,7 @@ def evaluate(args: argparse.Namespace) -> dict:
 
 # %% ../../nbs/80c_app.study.ipynb #c035
 ANALYZE = ("It reads a CSV: log.csv in the DIR of `train`, or data/train/SCENARIO/rewards.csv, which the stage `train` of the pipeline (make repro) writes with all its seeds. It writes the picture. "
+           "What is shown was earned while learning, with exploration and on ever new episodes: `objective` is the mean of the last tenth of the curve, `first` that of its first tenth, `rows` the number of its points. What a policy earns without exploring, `evaluate` says. "
            "The interval is one over seeds; a single seed has none, because nothing in its table says how another would have gone.")
 
 def analyze_arguments(parser: argparse.ArgumentParser):
